@@ -1,0 +1,56 @@
+"""One experiment of cocu, from image-text pairs to tables and figures: `snakemake --cores all --resources gpu=8`.
+
+The configuration decides everything; config/config.yaml explains each key. The rules call `cocu VERB` and pass paths.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version, validate
+
+from cocu import config as settings
+from cocu.errors import CocuError
+from cocu.io import code_fingerprint, write_text
+
+min_version("9.8")
+
+
+configfile: "config/config.yaml"
+
+
+try:
+    for file in workflow.configfiles:
+        settings.read_yaml(Path(file))  # stricter than Snakemake's own reading: no key twice
+    CFG = settings.validate(config)
+except CocuError as error:
+    raise WorkflowError(str(error))
+validate(config, "workflow/schemas/config.schema.json", set_default=False)
+
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # this environment's `cocu`
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/corpus.smk"
+include: "workflow/rules/curate.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+# The verbs read this file. It is written under the workflow's lock, so that neither a dry run nor a second workflow
+# changes it while jobs run; the rules' fingerprints, not its time, decide what runs again.
+onstart:
+    write_text(Path(CONFIG), settings.dump(CFG))
+
+
+rule all:
+    default_target: True
+    localrule: True
+    input:
+        TABLES,
+        FIGURES,

@@ -1,0 +1,250 @@
+"""The experiment's typed configuration: YAML overlays in, one frozen `Config` out.
+
+Unknown keys are errors that suggest the nearest known one. An *arm* is a named override of the configuration;
+`Config.arm(name)` applies it. `json_schema()` is what `workflow/schemas/config.schema.json` holds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import typing
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from cocu.errors import ConfigError
+from cocu.sections import (
+    Augment,
+    Clip,
+    Corpus,
+    Curate,
+    Evaluate,
+    Fraction,
+    MiniWorld,
+    Model,
+    Name,
+    Prompts,
+    Report,
+    Search,
+    Section,
+    Stage,
+    StandIn,
+    Train,
+    Vocabulary,
+)
+
+__all__ = [
+    "Augment",
+    "Clip",
+    "Config",
+    "Corpus",
+    "Curate",
+    "Evaluate",
+    "Fraction",
+    "MiniWorld",
+    "Model",
+    "Name",
+    "Prompts",
+    "Report",
+    "Search",
+    "Section",
+    "Stage",
+    "StandIn",
+    "Train",
+    "Vocabulary",
+    "digest",
+    "dump",
+    "json_schema",
+    "load",
+    "merge",
+    "read_yaml",
+    "suggest",
+    "validate",
+]
+
+ARM_SECTIONS = ("model", "train")  # what an arm may override
+ONE_LABEL = "one_label"  # results of the treatment painted with one label an image; no arm may have the name
+
+
+class Config(Section):
+    """Everything that decides a result. Arms x seeds x benchmarks is the experiment.
+
+    run_arms names the arms that run; the others are checked no further and dropped, so that an overlay can leave out
+    an arm of the file it lies on. Empty: all of them.
+    """
+
+    experiment: Name
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    run_arms: tuple[Name, ...] = ()
+    arms: dict[Name, dict[str, Any]] = Field(min_length=1)
+    corpus: Corpus = Corpus()
+    clip: Clip = Clip()
+    curate: Curate = Curate()
+    model: Model
+    train: Train = Train()
+    evaluate: Evaluate
+    report: Report = Report()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_the_arms_that_run(cls, data: Any) -> Any:
+        arms, chosen = data.get("arms"), data.get("run_arms")
+        if not isinstance(arms, Mapping) or not isinstance(chosen, list | tuple) or not chosen:
+            return data
+        for name in chosen:
+            if not isinstance(name, str) or name not in arms:
+                raise ValueError(f"run_arms names '{name}', which is not in arms{suggest(str(name), arms)}")
+        return {**data, "arms": {name: arms[name] for name in chosen}}
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Config:
+        for role in ("baseline", "treatment"):
+            if (name := getattr(self.report, role)) not in self.arms:
+                raise ValueError(f"report.{role} is '{name}', which is not an arm that runs: {', '.join(self.arms)}")
+        if ONE_LABEL in self.arms:
+            raise ValueError(f"'{ONE_LABEL}' is the name of a row of the tables: give the arm another one")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds must differ from each other")
+        if self.corpus.kind != "mini" and self.clip.model == "stand-in":
+            raise ValueError(
+                "clip.model 'stand-in' learns from the mini corpus; name an open_clip model, e.g. ViT-B-16"
+            )
+        for name in self.arms:
+            if self._override(name).train.prompts.source == "truth" and self.corpus.kind != "mini":
+                raise ValueError(
+                    f"arm '{name}' reads the truth, which only the mini corpus has: leave it out of run_arms"
+                )
+        return self
+
+    def _override(self, name: str) -> Config:
+        override = self.arms[name]
+        if extra := sorted(set(override) - set(ARM_SECTIONS)):
+            raise ValueError(f"arm '{name}' overrides {', '.join(extra)}; it may override {' and '.join(ARM_SECTIONS)}")
+        sections = {}
+        for key in override:
+            section: Section = getattr(self, key)
+            try:
+                sections[key] = type(section).model_validate(merge(section.model_dump(), override[key]))
+            except ValidationError as error:
+                raise ValueError(_sentences(error, ("arms", name, key), (key,))) from error
+        return self.model_copy(update=sections)
+
+    def arm(self, name: str) -> Config:
+        """The configuration with the arm's overrides applied."""
+        if name not in self.arms:
+            raise ConfigError(f"No arm '{name}' in the configuration{suggest(name, self.arms)}.")
+        return self._override(name)
+
+    def fingerprint(self, *paths: str) -> str:
+        """12 hex digits that change when a value under one of the paths (`train`, `corpus.mini`) changes."""
+        data = self.model_dump(mode="json")
+        return digest({path: _lookup(data, path) for path in paths or data})
+
+
+def _lookup(data: Any, path: str) -> Any:
+    for key in path.split("."):
+        data = data[key]
+    return data
+
+
+def digest(value: object) -> str:
+    """12 hex digits of a JSON-able value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest known word, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`: mappings merge key by key, everything else is replaced (as Snakemake does it)."""
+    out = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(out.get(key), Mapping):
+            out[key] = merge(out[key], value)
+        else:
+            out[key] = value
+    return out
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML's safe loader, but a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping from a file; duplicate keys, tags and non-mappings are `ConfigError`s."""
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+    except OSError as error:
+        raise ConfigError(f"Cannot read the configuration file {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} must hold a mapping of keys to values, not {type(data).__name__}.")
+    return data
+
+
+def validate(data: Mapping[str, Any]) -> Config:
+    """A `Config` from plain data. Raises `ConfigError` with one line a mistake, each naming the key's path."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_sentences(error)) from error
+
+
+def load(paths: Iterable[Path]) -> Config:
+    """The configuration from files, later ones laid over earlier ones."""
+    data: dict[str, Any] = {}
+    for path in paths:
+        data = merge(data, read_yaml(path))
+    return validate(data)
+
+
+def dump(config: Config) -> str:
+    """The configuration as YAML, every key written out; `load` gives an equal one back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of `Config` (`additionalProperties: false` everywhere but in an arm's overrides)."""
+    return Config.model_json_schema()
+
+
+def _sentences(error: ValidationError, shown: tuple[str, ...] = (), real: tuple[str, ...] = ()) -> str:
+    """One line a mistake. The model that was validated lies under `shown` for the user, under `real` in `Config`."""
+    return "\n".join(_sentence(e, ".".join(map(str, (*shown, *e["loc"]))), (*real, *e["loc"])) for e in error.errors())
+
+
+def _sentence(error: Any, path: str, loc: tuple[Any, ...]) -> str:
+    if error["type"] == "extra_forbidden":
+        return f"Unknown key {path}{suggest(str(loc[-1]), _siblings(loc)) or '.'} Correct or remove it."
+    if error["type"] == "missing":
+        return f"The key {path} is missing. Add it (config/config.yaml explains every key)."
+    if error["type"] == "value_error":  # a check of ours, which says itself what is wrong
+        return str(error["ctx"]["error"]).rstrip(".") + "."
+    return f"{path}: {error['msg']} (it is {error['input']!r})."
+
+
+def _siblings(loc: tuple[Any, ...]) -> list[str]:
+    """The keys that are known where the unknown key `loc` stands."""
+    model: Any = Config
+    for part in loc[:-1]:
+        # an int is an entry of a tuple[Section, ...]
+        model = typing.get_args(model)[0] if isinstance(part, int) else model.model_fields[part].annotation
+    return list(model.model_fields)

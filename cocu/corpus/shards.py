@@ -1,0 +1,314 @@
+"""WebDataset shards: a strict reader, a deterministic writer, and random access for training.
+
+Takes tar files of `NAME.jpg` + `NAME.txt` members; gives `Pair`s whose key is `corpus/shard/NAME`, in tar order.
+WebDataset's own reader ends quietly where a tar is cut; here the whole tar is checked before its first pair is given,
+and everything that could shift or shorten the join between a shard and its side-cars is a `DataError`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cocu.errors import DataError
+from cocu.io import atomic_path, read_json
+
+IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp"})
+TEXT_SUFFIX = "txt"
+END_OF_ARCHIVE = 2 * tarfile.BLOCKSIZE  # POSIX: two blocks of zeros
+MAX_PIXELS = 64_000_000  # a bigger "image" is a mistake or a decompression bomb
+OPEN_SHARDS = 64  # file handles that one reader holds
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image-text pair; `image` is the encoded file."""
+
+    key: str
+    image: bytes
+    caption: str
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """A shard of a manifest; `stem` names every file that is made from it, `sha256` is the manifest's."""
+
+    path: Path
+    stem: str
+    samples: int
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """Where the pairs of a tar lie. `spans`: int64 (n, 4), image offset, image size, text offset, text size (bytes)."""
+
+    names: tuple[str, ...]
+    spans: NDArray[np.int64]
+    other: int  # members that are neither image nor text, such as img2dataset's .json
+
+
+def write_shard(path: Path, samples: Iterable[tuple[str, bytes, str]]) -> int:
+    """Write (name, encoded JPEG, caption) samples as a USTAR tar, atomically; returns their number.
+
+    The same samples give the same bytes: no times, owners or host names go in. Raises `DataError` on a name that is
+    used twice or that the reader would refuse.
+    """
+    seen: set[str] = set()
+    with atomic_path(path) as temporary, _open_for_writing(temporary) as tar:
+        for name, image, caption in samples:
+            # WebDataset ends the sample's name at the first dot, so a dot in it would join or split samples.
+            if name in seen or "." in name or _plain_name(name) != name:
+                why = "is used twice" if name in seen else "has a dot, '..', a leading '/', or a control character"
+                raise DataError(f"Cannot write {path}: the sample name {name!r} {why}. Rename the sample.")
+            seen.add(name)
+            for suffix, data in (("jpg", image), (TEXT_SUFFIX, caption.encode())):
+                member = tarfile.TarInfo(f"{name}.{suffix}")
+                member.size, member.mode = len(data), 0o644
+                tar.addfile(member, io.BytesIO(data))
+    return len(seen)
+
+
+def index_shard(path: Path) -> ShardIndex:
+    """Check all of a tar's headers and find its pairs, in tar order, without reading the images.
+
+    Raises `DataError` naming the shard, and the member where there is one: a tar that is cut, damaged, compressed or
+    empty; an image without text or a text without image; a name given twice; a link, a device, an unsafe name.
+    """
+    found: dict[str, dict[str, tarfile.TarInfo]] = {}
+    other = 0
+    try:
+        with tarfile.open(path, "r:", encoding="utf-8") as tar:
+            for member in tar:
+                kind, name = _classify(path, member)
+                if not kind:
+                    other += not member.isdir()
+                    continue
+                parts = found.setdefault(name, {})
+                if kind in parts:
+                    raise DataError(
+                        f"{path}: {member.name} is the second {kind} of the sample '{name}'. "
+                        "Names must differ within a shard: rewrite the shard."
+                    )
+                parts[kind] = member
+            _check_end(path, tar.offset)
+    except OSError as error:
+        raise DataError(f"Cannot read the shard {path}: {error.strerror or error}.") from error
+    except tarfile.TarError as error:
+        raise _damaged(path, str(error)) from error
+    for name, parts in found.items():
+        for kind, missing in (("image", "text"), ("text", "image")):
+            if missing not in parts:
+                raise DataError(
+                    f"{path}: {parts[kind].name} has no {missing} beside it (sample '{name}'). "
+                    "Every image needs a .txt of the same name: add it or remove the member."
+                )
+    if not found:
+        raise DataError(f"The shard {path} holds no pairs. Re-download it or remove it from the list.")
+    spans = [(p["image"].offset_data, p["image"].size, p["text"].offset_data, p["text"].size) for p in found.values()]
+    return ShardIndex(tuple(found), np.array(spans, np.int64), other)
+
+
+def read_pairs(path: Path, corpus: str) -> Iterator[Pair]:
+    """The pairs of a shard in tar order, keyed `corpus/shard stem/name`.
+
+    The whole tar is checked before the first pair is given (errors of `index_shard`); a caption that is not UTF-8 is a
+    `DataError` that names its key.
+    """
+    index = index_shard(path)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        for name, span in zip(index.names, index.spans.tolist(), strict=True):
+            key = f"{corpus}/{path.stem}/{name}"
+            image = _read(descriptor, path, span[0], span[1])
+            yield Pair(key, image, _decode_caption(_read(descriptor, path, span[2], span[3]), path, key))
+    finally:
+        os.close(descriptor)
+
+
+def manifest_shards(manifest: Path) -> list[ShardFile]:
+    """The shards that a corpus's `manifest.json` lists, in order, with resolved paths."""
+    value = read_json(manifest)
+    try:
+        paths = [(manifest.parent / s["path"], int(s["samples"]), str(s["sha256"])) for s in value["shards"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{manifest} is not the manifest of a corpus ({error!r}). Run the corpus stage again."
+        ) from error
+    shards = [ShardFile(path.resolve(), path.stem, samples, sha256) for path, samples, sha256 in paths]
+    check_stems(shard.path for shard in shards)
+    return shards
+
+
+def check_stems(paths: Iterable[Path]) -> None:
+    """Refuse two shards whose file names give the same keys and the same side-cars."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in seen:
+            raise DataError(f"{seen[path.stem]} and {path} have the same name: keys would clash. Rename one of them.")
+        seen[path.stem] = path
+
+
+def decode_image(data: bytes, key: str) -> NDArray[np.uint8]:
+    """uint8 (H, W, 3) RGB from an encoded image of any mode, as Pillow decodes it (EXIF rotation is not applied).
+
+    Raises `DataError` naming the key when the image is cut, damaged or larger than `MAX_PIXELS`.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(
+                    f"The image {key} has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}. "
+                    "Shrink it or remove the sample."
+                )
+            if image.mode.startswith("I;16"):  # Pillow's own conversion clips 16 bits to white
+                grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+                return np.repeat(grey[:, :, None], 3, axis=2)
+            return np.array(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"The image {key} cannot be decoded ({error}). Re-download its shard or remove the sample."
+        ) from error
+
+
+class ShardReader:
+    """Random access to the pairs of many shards, numbered in manifest and tar order.
+
+    The tars are indexed once, here; images are read by position when asked for. Copies sent to worker processes open
+    their own files. Raises `DataError` as `index_shard` does, and when a shard's count differs from its manifest's.
+    """
+
+    def __init__(self, files: Sequence[ShardFile], corpus: str) -> None:
+        check_stems(file.path for file in files)
+        self._corpus, self._paths = corpus, [file.path for file in files]
+        self._names: list[NDArray[np.str_]] = []
+        spans = []
+        for file in files:
+            index = index_shard(file.path)
+            if len(index.names) != file.samples:
+                raise DataError(
+                    f"{file.path} holds {len(index.names)} pairs, its manifest says {file.samples}. "
+                    "Run the corpus stage again, or restore the shard."
+                )
+            self._names.append(np.array(index.names))  # packed: millions of str objects would fill the memory
+            spans.append(index.spans)
+        self._starts = np.cumsum([0, *(len(names) for names in self._names)])
+        self._spans = np.concatenate(spans) if spans else np.zeros((0, 4), np.int64)
+        self._handles: OrderedDict[int, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def key(self, i: int) -> str:
+        """`corpus/shard/name` of pair i."""
+        shard = self._shard(i)
+        return f"{self._corpus}/{self._paths[shard].stem}/{self._names[shard][i - self._starts[shard]]}"
+
+    def image(self, i: int) -> bytes:
+        """The encoded image of pair i."""
+        return self._bytes(i, 0)
+
+    def caption(self, i: int) -> str:
+        """The caption of pair i."""
+        return _decode_caption(self._bytes(i, 2), self._paths[self._shard(i)], self.key(i))
+
+    def close(self) -> None:
+        """Close the files that are open; they are opened again when needed."""
+        while self._handles:
+            os.close(self._handles.popitem()[1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handles": OrderedDict()}
+
+    def __del__(self) -> None:
+        if "_handles" in self.__dict__:
+            self.close()
+
+    def _shard(self, i: int) -> int:
+        if not 0 <= i < len(self):
+            raise IndexError(f"pair {i} of {len(self)}")
+        return int(np.searchsorted(self._starts, i, side="right")) - 1
+
+    def _bytes(self, i: int, column: int) -> bytes:
+        shard = self._shard(i)
+        handle = self._handles.pop(shard, None)
+        if handle is None:
+            if len(self._handles) >= OPEN_SHARDS:
+                os.close(self._handles.popitem(last=False)[1])
+            handle = os.open(self._paths[shard], os.O_RDONLY)
+        self._handles[shard] = handle  # most recently used last
+        offset, size = self._spans[i, column : column + 2].tolist()
+        return _read(handle, self._paths[shard], offset, size)
+
+
+def _open_for_writing(path: Path) -> tarfile.TarFile:
+    return tarfile.open(path, "w:", format=tarfile.USTAR_FORMAT, encoding="utf-8")  # not the locale's encoding
+
+
+def _classify(path: Path, member: tarfile.TarInfo) -> tuple[str, str]:
+    """('image' | 'text' | '', sample name) of a member, split at the first dot of its last part, as WebDataset does."""
+    name = _plain_name(member.name)
+    if name is None:
+        raise DataError(
+            f"{path}: the member name {member.name!r} is absolute, climbs out with '..', or is not plain text."
+        )
+    if member.isdir():
+        return "", ""
+    if not member.isreg():
+        raise DataError(f"{path}: {member.name} is a link or a device, not a file. Rewrite the shard without it.")
+    folder, _, last = name.rpartition("/")
+    base, _, suffix = last.partition(".")
+    kind = "image" if suffix.lower() in IMAGE_SUFFIXES else "text" if suffix.lower() == TEXT_SUFFIX else ""
+    return kind, f"{folder}/{base}" if folder else base
+
+
+def _plain_name(name: str) -> str | None:
+    """The name without './' and doubled slashes; None when it is unsafe or cannot be written as UTF-8."""
+    parts = PurePosixPath(name).parts
+    if not name or name.startswith("/") or ".." in parts or not name.isprintable():  # surrogates are not printable
+        return None
+    return "/".join(parts)
+
+
+def _check_end(path: Path, offset: int) -> None:
+    """Python's tarfile takes a damaged header for the end; only zeros to the end of the file are one."""
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        zeros = 0
+        while block := stream.read(1 << 20):
+            zeros += len(block)
+            if block.count(0) != len(block):
+                raise _damaged(path, f"a damaged header, or a second archive, after byte {offset}")
+    # tarfile has stepped over the first block of zeros where it met one, and stays before anything else.
+    if zeros < END_OF_ARCHIVE:
+        raise _damaged(path, f"it is cut at byte {offset + zeros}")
+
+
+def _damaged(path: Path, why: str) -> DataError:
+    return DataError(f"The shard {path} is not a whole tar file: {why}. Re-download it or remove it from the list.")
+
+
+def _read(descriptor: int, path: Path, offset: int, size: int) -> bytes:
+    data = os.pread(descriptor, size, offset)
+    if len(data) != size:
+        raise _damaged(path, f"it became shorter than byte {offset + size} while it was in use")
+    return data
+
+
+def _decode_caption(data: bytes, path: Path, key: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: the caption of {key} is not UTF-8 ({error}). Convert it or remove the sample."
+        ) from error

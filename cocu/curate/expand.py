@@ -1,0 +1,43 @@
+"""Vision-driven expansion (design, equation 1): the archive A_i is the union of C_j over the anchor's neighbours.
+
+Takes the neighbours of each anchor and the captions' concepts as CSR; gives the archives as CSR: row i of a CSR
+(`indptr`, `ids`) is `ids[indptr[i]:indptr[i + 1]]`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cocu.curate.jit import compiled
+
+Ints = NDArray[np.int64]
+Ids = NDArray[np.uint16]
+
+
+def expand(neighbours: Ints, caption_indptr: Ints, caption_ids: Ids, concepts: int) -> tuple[Ints, Ids]:
+    """Archives of n anchors, each row ascending and distinct.
+
+    `neighbours` (n, L) are rows of the captions' CSR; `concepts` is the vocabulary's length. An anchor whose
+    neighbours have no concept has an empty row.
+    """
+    most = int((caption_indptr[neighbours + 1] - caption_indptr[neighbours]).sum())  # as if all were distinct
+    ids = np.empty(most, np.uint16)
+    indptr = np.zeros(len(neighbours) + 1, np.int64)
+    _union(neighbours, caption_indptr, caption_ids, np.full(concepts, -1, np.int64), indptr, ids)
+    return indptr, ids[: indptr[-1]].copy()
+
+
+@compiled
+def _union(neighbours: Ints, caption_indptr: Ints, caption_ids: Ids, last: Ints, indptr: Ints, ids: Ids) -> None:
+    end = 0
+    for i in range(neighbours.shape[0]):
+        start = end
+        for j in neighbours[i]:
+            for c in caption_ids[caption_indptr[j] : caption_indptr[j + 1]]:
+                if last[c] != i:  # the last anchor whose archive took c
+                    last[c] = i
+                    ids[end] = c
+                    end += 1
+        ids[start:end].sort()
+        indptr[i + 1] = end

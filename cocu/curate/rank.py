@@ -1,0 +1,111 @@
+"""Text-to-vision-guided ranking (design, equation 2) of the archives, in numba over CSR.
+
+Takes archives, neighbours, and the similarities <t_c, v_j> of every concept and image that occur together, computed
+once; gives s_c = global_c + local_c, and the archives sorted by it. Where the mean or the maximum that divides is below
+`FLOOR` it counts as `FLOOR`: scores stay finite, keep the sign of <t_c, v_i> and rise with it, and a mean near zero or
+below it does not turn an absent concept into the best one. CLIP's own similarities are about 0.1 to 0.4.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cocu.curate.jit import compiled, compiled_sum
+from cocu.errors import NumericsError
+
+FLOOR = 0.05
+
+Ints = NDArray[np.int64]
+Ids = NDArray[np.uint16]
+Floats = NDArray[np.float32]
+
+
+def similarities(vocabulary: Floats, images: Floats, indptr: Ints, ids: Ids) -> Floats:
+    """<t_c, v_j> for every entry of a CSR whose row j lists concepts c: float32, as long as `ids`.
+
+    `vocabulary` (C, d) and `images` (n, d) are float32 unit rows. Sums run in float64, so that the result does not
+    depend on the order in which a processor adds. Raises `NumericsError` when the widths differ.
+    """
+    if vocabulary.shape[1] != images.shape[1]:
+        raise NumericsError(
+            f"The concepts are embedded in {vocabulary.shape[1]} dimensions and the images in {images.shape[1]}: "
+            "embed both with the same CLIP."
+        )
+    out = np.empty(ids.size, np.float32)
+    _similarities(vocabulary, images, indptr, ids, out)
+    return out
+
+
+def rank(
+    anchors: Ints,
+    neighbours: Ints,
+    archive: tuple[Ints, Ids, Floats],
+    captions: tuple[Ints, Ids, Floats],
+    concepts: int,
+) -> tuple[Ids, Floats]:
+    """Concepts and float32 scores of the archives, row by row: scores fall, equal scores by rising id.
+
+    `anchors` (n,) are the anchors' rows in the pool, or -1 outside it; `neighbours` (n, L) are rows of the pool.
+    `archive` is (indptr, ids, <t_c, v_i>) as `expand` and `similarities` give them, `captions` the same of the whole
+    pool; `concepts` is C. R_c holds each image once: an anchor that is its own neighbour is not counted twice.
+    """
+    indptr, ids, own = archive
+    sorted_ids, scores = ids.copy(), np.empty(ids.size, np.float32)
+    places = np.full(concepts, -1, np.int64)
+    _rank(anchors, neighbours, indptr, own, *captions, places, sorted_ids, scores)
+    return sorted_ids, scores
+
+
+@compiled_sum
+def _dot(x: Floats, y: Floats) -> float:
+    total = 0.0
+    for i in range(x.size):
+        total += np.float64(x[i]) * np.float64(y[i])
+    return total
+
+
+@compiled
+def _similarities(vocabulary: Floats, images: Floats, indptr: Ints, ids: Ids, out: Floats) -> None:
+    for j in range(indptr.size - 1):
+        for e in range(indptr[j], indptr[j + 1]):
+            out[e] = _dot(vocabulary[ids[e]], images[j])
+
+
+@compiled
+def _rank(
+    anchors: Ints,
+    neighbours: Ints,
+    indptr: Ints,
+    own: Floats,
+    caption_indptr: Ints,
+    caption_ids: Ids,
+    caption_similarities: Floats,
+    places: Ints,
+    ids: Ids,
+    scores: Floats,
+) -> None:
+    for i in range(neighbours.shape[0]):
+        start, size = indptr[i], indptr[i + 1] - indptr[i]
+        total, count, largest = np.empty(size), np.ones(size), -np.inf
+        for p in range(size):  # the anchor itself is in every R_c
+            places[ids[start + p]] = p
+            total[p] = own[start + p]
+            largest = max(largest, total[p])
+        for j in neighbours[i]:
+            if j == anchors[i]:
+                continue
+            for e in range(caption_indptr[j], caption_indptr[j + 1]):
+                p = places[caption_ids[e]]
+                total[p] += caption_similarities[e]
+                count[p] += 1
+                largest = max(largest, caption_similarities[e])
+        for p in range(size):
+            a = np.float64(own[start + p])
+            score = np.float32(a / max(largest, FLOOR) + a / max(total[p] / count[p], FLOOR))
+            concept = ids[start + p]
+            at = start + p  # ids rise, so an insertion that stops at equal scores keeps ties in the order of ids
+            while at > start and scores[at - 1] < score:
+                scores[at], ids[at] = scores[at - 1], ids[at - 1]
+                at -= 1
+            scores[at], ids[at] = score, concept

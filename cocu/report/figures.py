@@ -1,0 +1,236 @@
+"""The figures of an experiment: the comparison, the curves, and the archive's quality.
+
+Takes what the tables take, and R/checkpoints/{arm}/{seed}/curve.csv; gives miou, curve and archive as SVG and PNG.
+An arm has one colour (Okabe and Ito's) in every figure. Nothing in a file depends on the clock or on a random id.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cocu.config import Config
+from cocu.errors import DataError
+from cocu.io import atomic_path
+from cocu.report.quality import SOURCES
+from cocu.report.tables import ONE_LABEL, QualityRow, Row, archive_quality, arm_title, clip_note, compare, interval
+
+STYLE: Any = {  # matplotlib types its keys as a list of literals
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+    "legend.frameon": False,
+    "svg.hashsalt": "cocu",
+}
+GREY = "#8c8c8c"
+BASELINE, TREATMENT = "#E69F00", "#0072B2"
+OTHERS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+MEASURE_TITLES = {"precision": "precision", "recall": "recall of all true", "recall_missing": "recall of the missing"}
+Values = npt.NDArray[np.float64]
+
+
+def run(config: Config, *, metrics: Path, checkpoints: Path, quality: list[Path], out: Path) -> None:
+    """Write miou, curve (when the arms were validated along the way) and archive (when there is quality) into `out`."""
+    with matplotlib.rc_context(STYLE):
+        save(draw_miou(config, compare(config, metrics)), out, "miou")
+        if config.train.validate_every:
+            save(draw_curves(config, read_curves(config, checkpoints)), out, "curve")
+        if quality:
+            save(draw_quality(config, archive_quality(quality)), out, "archive")
+
+
+def arm_colours(config: Config) -> dict[str, str]:
+    """The colour of every arm; the baseline's and the treatment's do not depend on which other arms there are."""
+    fixed = {config.report.baseline: BASELINE, config.report.treatment: TREATMENT, ONE_LABEL: GREY}
+    others = [arm for arm in config.arms if arm not in fixed]
+    return fixed | {arm: OTHERS[i % len(OTHERS)] for i, arm in enumerate(others)}
+
+
+def draw_miou(config: Config, rows: Sequence[Row]) -> Figure:
+    """Left mIoU (seeds, mean and sd), right the paired difference with its interval; a line a benchmark and arm."""
+    colours = arm_colours(config)
+    height = 0.29 * (len(rows) + 1.2 * len(config.evaluate.benchmarks)) + 0.95
+    figure = Figure(figsize=(8.6, height), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [1.15, 1]})
+    y, ticks, labels = 0.0, [], []
+    for benchmark in config.evaluate.benchmarks:
+        left.text(-0.02, y, benchmark, transform=left.get_yaxis_transform(), ha="right", va="center", weight="bold")
+        for row in (r for r in rows if r.benchmark == benchmark):
+            y += 1
+            _miou_line(left, y, row, colours[row.arm])
+            _difference_line(right, y, row, colours[row.arm])
+            ticks.append(y)
+            labels.append(arm_title(row.arm))
+        y += 1.4
+    left.set_yticks(ticks, labels)
+    left.set_ylim(y - 0.6, -0.6)
+    left.set_xlim(left=0)
+    left.set_title(f"mIoU: mean ± sd over {_seeds(config)}")
+    left.set_xlabel("mIoU on test (%), a small dot a seed")
+    right.axvline(0, color="#444444", linewidth=1)
+    right.set_title(f"difference to {config.report.baseline}, {config.report.confidence:.0%} interval")
+    right.set_xlabel("paired difference in mIoU (points)")
+    for axes in (left, right):
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+    _note(figure, config)
+    return figure
+
+
+def _miou_line(axes: Axes, y: float, row: Row, colour: str) -> None:
+    values = list(row.miou.values())
+    axes.scatter(values, np.full(len(values), y + 0.3), s=12, color=colour, alpha=0.55, linewidths=0)
+    sd = 0.0 if math.isnan(row.summary.sd) else row.summary.sd
+    axes.errorbar(row.summary.mean, y, xerr=sd, fmt="o", color=colour, markersize=6, capsize=3, linewidth=1.6)
+
+
+def _difference_line(axes: Axes, y: float, row: Row, colour: str) -> None:
+    if row.difference is None:
+        axes.plot(0, y, "o", color=colour, markersize=6)
+        return
+    d = row.difference
+    half = 0.0 if math.isnan(d.low) else d.mean - d.low
+    axes.errorbar(d.mean, y, xerr=half, fmt="o", color=colour, markersize=6, capsize=3, linewidth=1.6)
+    axes.text(1.02, y, interval(d), transform=axes.get_yaxis_transform(), va="center", fontsize=8, color="#333333")
+
+
+def read_curves(config: Config, checkpoints: Path) -> dict[str, tuple[Values, Values]]:
+    """By arm: the steps (t,) and the validation mIoU in percent (seeds, t).
+
+    Raises `DataError` when a curve is missing, damaged, or has other steps than the arm's first seed.
+    """
+    curves: dict[str, tuple[Values, Values]] = {}
+    for arm in config.arms:
+        tracks = [_read_curve(checkpoints / arm / str(seed) / "curve.csv") for seed in config.seeds]
+        for seed, track in zip(config.seeds, tracks, strict=True):
+            if not np.array_equal(track[0], tracks[0][0]):
+                raise DataError(
+                    f"The curve of arm '{arm}' seed {seed} has other steps than that of seed {config.seeds[0]}. "
+                    f"Delete {checkpoints / arm / str(seed)} and run again."
+                )
+        curves[arm] = (tracks[0][0], np.stack([track[1] for track in tracks]))
+    return curves
+
+
+def _read_curve(path: Path) -> tuple[Values, Values]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            lines = [(float(line["step"]), float(line["val_miou"])) for line in csv.DictReader(stream)]
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}. Run the training first.") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is not a curve with the columns step and val_miou ({error}).") from error
+    if not lines:
+        raise DataError(f"{path} holds no point. Delete it and run the training again.")
+    table = np.array(lines, dtype=np.float64)
+    return table[:, 0], table[:, 1]
+
+
+def draw_curves(config: Config, curves: Mapping[str, tuple[Values, Values]]) -> Figure:
+    """mIoU on val against steps: mean and sd over seeds for baseline and treatment, thin means for other arms."""
+    colours = arm_colours(config)
+    figure = Figure(figsize=(6.4, 3.7), layout="constrained")
+    axes = figure.subplots()
+    ends: list[tuple[float, str]] = []
+    main = (config.report.baseline, config.report.treatment)
+    for arm, (steps, values) in curves.items():
+        mean = values.mean(axis=0)
+        if arm in main and len(values) > 1:
+            sd = values.std(axis=0, ddof=1)
+            axes.fill_between(steps, mean - sd, mean + sd, color=colours[arm], alpha=0.16, linewidth=0)
+        axes.plot(
+            steps, mean, color=colours[arm], linewidth=2.2 if arm in main else 1.0, zorder=3 if arm in main else 2
+        )
+        ends.append((float(mean[-1]), arm))
+    axes.set_xlim(0, max(steps[-1] for steps, _ in curves.values()))
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("training step")
+    axes.set_ylabel("mIoU on val (%)")
+    axes.set_title(f"mean over {_seeds(config)}" + (", band: ± sd" if len(config.seeds) > 1 else ""))
+    axes.grid(axis="y")
+    _label_ends(axes, ends, colours, {arm: float(curves[arm][0][-1]) for arm in curves})
+    _note(figure, config)
+    return figure
+
+
+def _label_ends(
+    axes: Axes, ends: Sequence[tuple[float, str]], colours: Mapping[str, str], last: Mapping[str, float]
+) -> None:
+    """Each line's name at its end, moved apart where lines end close together."""
+    gap = 0.065 * axes.get_ylim()[1]
+    level = -math.inf
+    for value, arm in sorted(ends):
+        level = max(value, level + gap)
+        axes.annotate(
+            arm_title(arm), (last[arm], level), xytext=(6, 0), textcoords="offset points", color=colours[arm],
+            va="center", annotation_clip=False,
+        )  # fmt: skip
+
+
+def draw_quality(config: Config, rows: Sequence[QualityRow]) -> Figure:
+    """A panel a measure, a bar a source; the sources of the two arms' prompts have their colours and names."""
+    colours = dict.fromkeys(SOURCES, "#bdbdbd")
+    labels = dict(SOURCES)
+    for arm, colour in ((config.report.baseline, BASELINE), (config.report.treatment, TREATMENT)):
+        prompts = config.arm(arm).train.prompts
+        source = "caption" if prompts.source == "caption" else prompts.sampling
+        colours[source] = colour
+        labels[source] = f"{arm}: {labels[source]}"
+    figure = Figure(figsize=(8.6, 2.35), layout="constrained")
+    panels = figure.subplots(1, len(MEASURE_TITLES), sharey=True)
+    positions = np.arange(len(rows))
+    for axes, (measure, title) in zip(panels, MEASURE_TITLES.items(), strict=True):
+        for y, row in zip(positions, rows, strict=True):
+            summary = row.measures[measure]
+            axes.barh(y, summary.mean, height=0.68, color=colours[row.source])
+            if not math.isnan(summary.sd):
+                axes.errorbar(summary.mean, y, xerr=summary.sd, color="#333333", capsize=2, linewidth=1)
+            end = summary.mean + (0.0 if math.isnan(summary.sd) else summary.sd)
+            axes.text(end + 2, y, f"{summary.mean:.1f}", va="center", fontsize=8)
+        axes.set_xlim(0, 118)
+        axes.set_xticks([0, 25, 50, 75, 100])
+        axes.set_title(title)
+        axes.set_xlabel("%")
+        axes.tick_params(axis="y", length=0)
+    panels[0].set_yticks(positions, [labels[row.source] for row in rows])
+    panels[0].set_ylim(len(rows) - 0.45, -0.55)
+    _note(figure, config)
+    return figure
+
+
+def _note(figure: Figure, config: Config) -> None:
+    for sentence in clip_note(config):
+        figure.supxlabel(sentence, x=0.995, ha="right", fontsize=7.5, color="#666666")
+
+
+def _seeds(config: Config) -> str:
+    return f"{len(config.seeds)} {'seed' if len(config.seeds) == 1 else 'seeds'}"
+
+
+def save(figure: Figure, out: Path, name: str) -> None:
+    """`name`.svg and `name`.png in the folder `out`, atomically, with the same bytes for the same figure."""
+    metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "png": {"Software": None}}
+    for kind, values in metadata.items():
+        with atomic_path(out / f"{name}.{kind}") as temporary:
+            figure.savefig(temporary, format=kind, dpi=200, metadata=values)

@@ -1,0 +1,109 @@
+"""One benchmark's definition: where its files lie, what its classes are called, and the protocol that scores it.
+
+Takes config/benchmarks/NAME.yaml; gives a frozen `Benchmark`. Its `protocol_hash()` goes into every result, so that two
+numbers are compared only when the same protocol made them. The values are those of the published evaluation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from cocu.config import Fraction, Name, Section, digest, read_yaml, suggest
+from cocu.errors import ConfigError
+
+FOLDER = Path("config/benchmarks")
+Pixels = Annotated[int, Field(ge=1)]
+
+
+class Benchmark(Section):
+    """A data set on disk, the words its classes are asked for with, and the geometry of the evaluation.
+
+    classes: the data set's own names, in the order of the class ids; a subset leaves the other labels unscored.
+    prompts: as long as classes; null for the background, which is what no prompt explains.
+    scale: (cap on the long side, short side) that an image is resized to; window, stride: in pixels after that.
+    """
+
+    name: Name
+    source: str
+    dataset: str
+    images: str
+    masks: str
+    list_file: str
+    image_suffix: str
+    mask_suffix: str
+    ignore_index: int = Field(ge=0, le=255)
+    background: bool
+    background_threshold: Fraction = 0.0
+    scale: tuple[Pixels, Pixels]
+    window: Pixels
+    stride: Pixels
+    templates: tuple[str, ...] = Field(min_length=1)
+    classes: tuple[str, ...] = Field(min_length=2)
+    prompts: tuple[str | None, ...]
+
+    @model_validator(mode="after")
+    def _classes_have_prompts(self) -> Self:
+        if len(self.prompts) != len(self.classes):
+            raise ValueError(f"{len(self.classes)} classes but {len(self.prompts)} prompts: give one prompt a class")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("a class is listed twice")
+        if self.ignore_index < len(self.classes):
+            raise ValueError(
+                f"ignore_index {self.ignore_index} is the id of the class {self.classes[self.ignore_index]}"
+            )
+        for i, prompt in enumerate(self.prompts):
+            if (prompt is None) != (self.background and i == 0):
+                raise ValueError(
+                    f"prompt {i} ({self.classes[i]}) is {prompt!r}: "
+                    "only the background has none (null), and where there is a background it is the first class"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _windows_cover_the_image(self) -> Self:
+        if self.stride > self.window:
+            raise ValueError(
+                f"stride {self.stride} is larger than window {self.window}: pixels between windows are lost"
+            )
+        if bad := [t for t in self.templates if t.count("{}") != 1]:
+            raise ValueError(f"the template {bad[0]!r} needs exactly one {{}}, where the class name goes")
+        return self
+
+    @property
+    def words(self) -> list[str]:
+        """The prompts without the background's: row i is class i + 1 where there is a background, else class i."""
+        return [p for p in self.prompts if p is not None]
+
+    def protocol_hash(self) -> str:
+        """12 hex digits that change with anything that decides a number; the name and the source decide none."""
+        return digest(self.model_dump(mode="json", exclude={"name", "source"}))
+
+
+def read_benchmark(name: str, folder: Path = FOLDER) -> Benchmark:
+    """The benchmark that `folder`/`name`.yaml defines (relative to the working directory unless `folder` is absolute).
+
+    Raises `ConfigError`, one line a mistake, when the file is missing or wrong.
+    """
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        raise ConfigError(
+            f"No benchmark '{name}': {path} does not exist{suggest(name, known)}. "
+            f"Known benchmarks: {', '.join(known) or 'none (run from the project folder)'}."
+        )
+    try:
+        return Benchmark.model_validate({**read_yaml(path), "name": name})
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentence(path, e) for e in error.errors())) from error
+
+
+def _sentence(path: Path, error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{path}: unknown key {key}{suggest(key, Benchmark.model_fields)}. Correct or remove it."
+    if error["type"] == "missing":
+        return f"{path}: the key {key} is missing. Add it (the other files in {path.parent} have it)."
+    return f"{path}: {key}: {error['msg']} (it is {error['input']!r})." if key else f"{path}: {error['msg']}."

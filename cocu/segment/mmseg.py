@@ -1,0 +1,203 @@
+"""Benchmark files through mmsegmentation, the one module that imports it: its class lists, its readers, its metric.
+
+Takes a `Benchmark` and the folder its files lie under; gives images with their true labels, checked, and
+mmsegmentation's own mIoU as a cross-check. It imports `mmcv.ops`, compiled kernels that evaluation never calls: where
+they are not installed (mmcv-lite), a stand-in takes the module's place, and says so when something calls it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cocu.config import suggest
+from cocu.errors import ConfigError, DataError, EnvironmentFault
+from cocu.segment.benchmarks import Benchmark
+
+LOGGER = "cocu.mmseg"
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Example:
+    """image (H, W, 3) uint8 RGB; truth (H, W) int64 in 0..C-1 or the ignored label; name: the image file's stem."""
+
+    image: npt.NDArray[np.uint8]
+    truth: Labels
+    name: str
+
+
+class Examples:
+    """The images of a benchmark with their truth, in the order of its list; the first `limit` of them when limit > 0.
+
+    Raises `DataError` naming what is missing, damaged, of another size than its image, or labelled out of range.
+    """
+
+    def __init__(self, benchmark: Benchmark, root: Path, limit: int = 0) -> None:
+        self._benchmark = benchmark
+        self._data = _dataset(benchmark, root)
+        self._count = min(limit, len(self._data)) if limit else len(self._data)
+        if not self._count:
+            raise DataError(f"The benchmark {benchmark.name} lists no image in {root / benchmark.list_file}.")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Example]:
+        for i in range(self._count):
+            yield self._example(i)
+
+    def _example(self, i: int) -> Example:
+        info = self._data.get_data_info(i)
+        image_path, mask_path = info["img_path"], info["seg_map_path"]
+        _check_mask_mode(mask_path)
+        try:
+            loaded = self._data[i]
+        except (OSError, AssertionError, ValueError, cv2.error) as error:
+            raise DataError(f"Cannot read {image_path} or {mask_path}: {error}. Unpack the data set again.") from error
+        image, truth = loaded["img"][:, :, ::-1], loaded["gt_seg_map"].astype(np.int64)  # mmcv's images are BGR
+        if image.shape[:2] != truth.shape:
+            raise DataError(
+                f"{image_path} is {image.shape[:2]} and its mask {mask_path} {truth.shape} (height, width): they must "
+                "be equal. A rotation tag (EXIF) turns an image but not its mask; or a file is from another data set."
+            )
+        self._check_labels(truth, mask_path)
+        return Example(np.ascontiguousarray(image), truth, Path(image_path).stem)
+
+    def _check_labels(self, truth: Labels, path: str) -> None:
+        scored = truth[truth != self._benchmark.ignore_index]
+        if not scored.size:
+            raise DataError(
+                f"{path} holds nothing but the ignored label {self._benchmark.ignore_index}: nothing to score."
+            )
+        if scored.max() >= len(self._benchmark.classes):  # mmsegmentation would count it as a false positive, silently
+            raise DataError(
+                f"{path} holds the label {scored.max()}, but {self._benchmark.name} has the classes "
+                f"0..{len(self._benchmark.classes) - 1}. The mask is damaged or made for another class list."
+            )
+
+
+class IoUCheck:
+    """mmsegmentation's IoUMetric over label maps that are added one by one."""
+
+    def __init__(self, benchmark: Benchmark) -> None:
+        _import_mmseg()
+        from mmengine.logging import MMLogger
+        from mmseg.evaluation import IoUMetric
+
+        if not MMLogger.check_instance_created(LOGGER):  # it becomes the current logger: no table on the terminal
+            MMLogger.get_instance(LOGGER, log_level="WARNING")
+        self._metric = IoUMetric(ignore_index=benchmark.ignore_index)
+        self._metric.dataset_meta = {"classes": benchmark.classes}
+        self._count = 0
+
+    def add(self, prediction: Labels, truth: Labels) -> None:
+        """Count an image; both (H, W) int64: the metric casts the truth to the prediction's type, and 8 bits alias."""
+        import torch
+
+        sample = {
+            "pred_sem_seg": {"data": torch.from_numpy(prediction)},
+            "gt_sem_seg": {"data": torch.from_numpy(truth)},
+        }
+        self._metric.process({}, [sample])
+        self._count += 1
+
+    def miou(self) -> float:
+        """The mean IoU in percent, rounded to two decimals, of what was added; the count starts anew."""
+        count, self._count = self._count, 0
+        return round(float(self._metric.evaluate(size=count)["mIoU"]), 2)  # rounded there already, to a float32
+
+
+def _dataset(benchmark: Benchmark, root: Path) -> Any:
+    """mmsegmentation's dataset; its transforms are objects, since a registry may silently pick mmcv's namesakes."""
+    for what, place in (
+        ("images", benchmark.images),
+        ("masks", benchmark.masks),
+        ("list of images", benchmark.list_file),
+    ):
+        if not (root / place).exists():
+            raise DataError(
+                f"The {what} of the benchmark {benchmark.name} are missing: {root / place} does not exist. "
+                f"Get them ({benchmark.source}), or correct the folder of the benchmarks' data in the configuration."
+            )
+    datasets = _import_mmseg()
+    if not hasattr(datasets, benchmark.dataset):
+        raise ConfigError(
+            f"mmsegmentation has no data set class '{benchmark.dataset}'{suggest(benchmark.dataset, dir(datasets))}."
+        )
+    from mmcv.transforms import LoadImageFromFile
+
+    dataset_class = getattr(datasets, benchmark.dataset)
+    known = dataset_class.METAINFO["classes"]
+    if unknown := [c for c in benchmark.classes if c not in known]:
+        raise ConfigError(
+            f"{benchmark.name}: {benchmark.dataset} has no class '{unknown[0]}'{suggest(unknown[0], known)}. "
+            "Put the data set's own names under classes, and your words under prompts."
+        )
+    return dataset_class(
+        data_root=str(root),
+        data_prefix={"img_path": benchmark.images, "seg_map_path": benchmark.masks},
+        ann_file=benchmark.list_file,
+        img_suffix=benchmark.image_suffix,
+        seg_map_suffix=benchmark.mask_suffix,
+        metainfo={"classes": benchmark.classes},
+        ignore_index=benchmark.ignore_index,
+        pipeline=[LoadImageFromFile(), datasets.LoadAnnotations()],  # masks by pillow: cv2 makes colours of a palette
+        test_mode=True,
+        serialize_data=False,
+    )
+
+
+def _check_mask_mode(path: str) -> None:
+    """8-bit label masks alone: mmsegmentation reduces wider labels modulo 256, and colours to a third dimension."""
+    try:
+        with Image.open(path) as mask:
+            mode = mask.mode
+    except OSError as error:
+        raise DataError(f"Cannot read the mask {path}: {error}. Unpack the data set again.") from error
+    if mode not in ("L", "P"):
+        raise DataError(f"The mask {path} is of mode {mode}; labels need one 8-bit channel (L, or P with a palette).")
+
+
+def _import_mmseg() -> Any:
+    """`mmseg.datasets`, imported now and not before: it takes seconds. Raises `EnvironmentFault` when it is missing."""
+    try:
+        if "mmcv.ops" not in sys.modules and importlib.util.find_spec("mmcv._ext") is None:
+            sys.modules["mmcv.ops"] = _StandInOps("mmcv.ops")
+        import mmseg.datasets
+    except ImportError as error:
+        raise EnvironmentFault(
+            f"Benchmarks are read with mmsegmentation, and '{error.name}' is not installed: "
+            "run `pip install mmsegmentation==1.2.2 mmcv-lite==2.1.0 mmengine==0.10.7 ftfy regex`."
+        ) from error
+    return mmseg.datasets
+
+
+class _StandInOps(ModuleType):
+    """Takes the place of mmcv's compiled operators; whatever is looked up in it fails only when called."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__spec__ = ModuleSpec(name, None)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def missing(*_: object, **__: object) -> NoReturn:
+            raise EnvironmentFault(
+                f"mmcv.ops.{name} was called, but mmcv's compiled operators are not installed: mmcv-lite has none."
+            )
+
+        return missing

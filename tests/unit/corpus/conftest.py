@@ -1,0 +1,32 @@
+"""A tiny mini world for the corpus stages."""
+
+import pytest
+
+from cocu.config import Config, validate
+
+
+@pytest.fixture
+def config() -> Config:
+    world = {
+        "image_size": 32,
+        "web_pairs": 5,
+        "train_pairs": 7,
+        "pairs_per_shard": 3,
+        "val_images": 3,
+        "test_images": 4,
+    }
+    return validate(
+        {
+            "experiment": "tiny",
+            "seeds": [0],
+            "arms": {"groupvit": {}, "cocu": {}},
+            "corpus": {"mini": world},
+            "model": {
+                "width": 8,
+                "stem_channels": [8],
+                "stem_strides": [4],
+                "stages": [{"depth": 0, "group_tokens": 2}],
+            },
+            "evaluate": {"benchmarks": ["context"]},
+        }
+    )

@@ -1,0 +1,95 @@
+"""The corpus: draws are reproducible and independent, names mean what they say, missing shards are explained."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cocu.config import Config
+from cocu.corpus import build
+from cocu.corpus.shards import ShardReader, decode_image, manifest_shards, read_pairs, write_shard
+from cocu.corpus.truth import read_truth
+from cocu.corpus.world import NAMES
+from cocu.errors import ConfigError, DataError
+from cocu.io import file_sha256, read_json
+
+
+def compose(config: Config, corpus: str, folder: Path) -> Path:
+    build.run(config, corpus=corpus, out=folder / corpus, truth=folder / "truth" / corpus)
+    return folder / corpus / "manifest.json"
+
+
+def with_corpus(config: Config, **changes: Any) -> Config:
+    return config.model_copy(update={"corpus": config.corpus.model_copy(update=changes)})
+
+
+def test_manifest_truth_and_shards_agree(config: Config, tmp_path: Path) -> None:
+    manifest = compose(config, "train3", tmp_path)
+    files = manifest_shards(manifest)
+    assert [f.samples for f in files] == [3, 3, 1] and read_json(manifest)["counts"] == {"pairs": 7}
+    assert [f.sha256 for f in files] == [file_sha256(f.path) for f in files]
+    reader = ShardReader(files, "train3")
+    truths = [read_truth(tmp_path / f"truth/train3/{f.stem}.npz") for f in files]
+    assert [reader.key(i) for i in range(7)] == [key for truth in truths for key in truth.keys]
+    assert reader.key(4) == "train3/00001/0000004"
+    for i, mask in enumerate(np.concatenate([truth.masks for truth in truths])):
+        assert decode_image(reader.image(i), reader.key(i)).shape == (*mask.shape, 3)
+
+
+def test_web_captions_name_everything_visible_and_train_captions_do_not(config: Config, tmp_path: Path) -> None:
+    named = {}
+    for corpus in ("web", "train0"):
+        compose(config, corpus, tmp_path)
+        named[corpus] = []
+        for shard in manifest_shards(tmp_path / corpus / "manifest.json"):
+            truth = read_truth(tmp_path / f"truth/{corpus}/{shard.stem}.npz")
+            for pair, visible in zip(read_pairs(shard.path, corpus), truth.visible, strict=True):
+                words = set(pair.caption.replace(",", "").split())
+                named[corpus].append([name in words for name in np.array(NAMES)[visible]])
+    assert all(all(row) for row in named["web"])
+    assert sum(map(sum, named["train0"])) < sum(map(len, named["train0"]))
+
+
+def test_draws_are_reproducible_and_differ_by_seed(config: Config, tmp_path: Path) -> None:
+    def hashes(corpus: str, folder: str) -> list[str]:
+        return [f.sha256 for f in manifest_shards(compose(config, corpus, tmp_path / folder))]
+
+    first = hashes("train0", "a")
+    assert hashes("train0", "b") == first
+    assert set(hashes("train1", "a")).isdisjoint(first) and len(set(first)) == 3
+
+
+def test_a_shorter_rerun_leaves_no_old_files(config: Config, tmp_path: Path) -> None:
+    compose(config, "web", tmp_path)
+    compose(with_corpus(config, mini=config.corpus.mini.model_copy(update={"web_pairs": 3})), "web", tmp_path)
+    assert [p.name for p in (tmp_path / "web/shards").iterdir()] == ["00000.tar"]
+    assert [p.name for p in (tmp_path / "truth/web").iterdir()] == ["00000.npz"]
+
+
+@pytest.mark.parametrize("corpus", ["train", "webs", "xtrain1", "train-1"])
+def test_other_names_are_refused(config: Config, tmp_path: Path, corpus: str) -> None:
+    with pytest.raises(ConfigError, match=f"no corpus '{corpus}'"):
+        compose(config, corpus, tmp_path)
+
+
+def test_given_shards_are_verified_and_counted(config: Config, tmp_path: Path) -> None:
+    for i in range(2):
+        write_shard(tmp_path / f"d{i}.tar", [(f"{j}", b"i", "t") for j in range(i + 1)])
+    given = with_corpus(config, kind="shards", shards=f"{tmp_path}/d{{0..1}}.tar")
+    build.run(given, corpus="cc", out=tmp_path / "out", truth=None)
+    manifest = read_json(tmp_path / "out/manifest.json")
+    assert manifest["counts"] == {"pairs": 3, "other_members": 0}
+    assert [f.path.name for f in manifest_shards(tmp_path / "out/manifest.json")] == ["d0.tar", "d1.tar"]
+    (tmp_path / "d1.tar").write_bytes((tmp_path / "d1.tar").read_bytes()[:2000])
+    with pytest.raises(DataError, match=r"d1\.tar"):
+        build.run(given, corpus="cc", out=tmp_path / "out", truth=None)
+
+
+def test_missing_shards_say_how_to_get_them(config: Config, tmp_path: Path) -> None:
+    write_shard(tmp_path / "00000.tar", [("a", b"i", "t")])
+    given = with_corpus(config, kind="shards", shards=f"{tmp_path}/{{00000..00003}}.tar")
+    with pytest.raises(DataError, match=r"^3 of 4 shards .* the first is \S+/00001\.tar\..*img2dataset --url_list"):
+        build.run(given, corpus="cc", out=tmp_path / "out", truth=None)
+    with pytest.raises(ConfigError, match=r"corpus\.shards"):
+        build.run(with_corpus(given, shards="{0..1.tar"), corpus="cc", out=tmp_path / "out", truth=None)

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cocu.curate import captions
+from cocu.curate.tables import read_archive, read_table
+from cocu.errors import DataError, NumericsError
+from cocu.io import file_sha256, read_json, write_json
+from tests.unit.curate import plain
+from tests.unit.curate.conftest import NAMES, SHARDS, Folders, curated, make_config
+
+
+@pytest.mark.parametrize("exclude_self", [True, False])
+def test_equals_the_plain_loop(tmp_path: Path, exclude_self: bool) -> None:
+    config = make_config(search={"neighbours": 5, "exclude_self": exclude_self})
+    folders = curated(tmp_path, config, list(SHARDS))
+    world = plain.make_world()
+    # ids are by count, so the oracle's ties (concepts 3 and 7 are equal) are put in the order of the written ids
+    written = (folders.captions / "vocabulary.txt").read_text().split()
+    number = {NAMES.index(name): c for c, name in enumerate(written)}
+    world = plain.World(
+        world.images,
+        world.vocabulary[[NAMES.index(name) for name in written]],
+        [[number[c] for c in caption] for caption in world.captions],
+    )
+    found = read_archive(folders.archive, folders.captions)
+    assert len(found) == len(world.images)
+    sizes = set()
+    for i in range(len(found)):
+        concepts, scores, clusters = found.row(i)
+        expected = plain.ranking(world, i, plain.neighbours(world, i, 5, exclude_self))
+        assert concepts.tolist() == [c for c, _ in expected], i
+        np.testing.assert_allclose(scores, [s for _, s in expected], rtol=0, atol=2e-6)
+        n = len(concepts)
+        assert len(set(clusters.tolist())) == ((n + 1) // 2 if n > 2 else min(n, 1))
+        sizes.add(n)
+    assert {1, 2} & sizes and max(sizes) > 5
+
+
+def archive_bytes(folders: Folders) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folders.archive.glob("*.parquet")}
+
+
+def test_the_same_input_gives_the_same_bytes_in_any_order_of_shards(tmp_path: Path) -> None:
+    first = archive_bytes(curated(tmp_path / "a", make_config(), list(SHARDS)))
+    assert sorted(first) == [f"{stem}.parquet" for stem in SHARDS]
+    assert archive_bytes(curated(tmp_path / "b", make_config(), list(SHARDS))) == first
+    assert archive_bytes(curated(tmp_path / "c", make_config(), list(SHARDS)[::-1])) == first
+
+
+def test_the_manifest_names_its_inputs(folders: Folders) -> None:
+    described = read_json(folders.archive / "manifest.json")
+    assert (described["pool"], described["neighbours"]) == ({"corpus": "tiny", "images": 120}, 8)
+    assert described["inputs"]["embeddings"]["00002"] == file_sha256(folders.embeddings / "00002.npy")
+    assert described["inputs"]["captions"]["00001"] == file_sha256(folders.captions / "00001.parquet")
+    assert described["counts"]["images"] == 120
+
+
+def test_images_whose_neighbours_have_no_concept_have_empty_rows(tmp_path: Path) -> None:
+    folders, world = Folders(tmp_path), plain.make_world()
+    folders.write_corpus([NAMES[0]] + ["nothing here"] * 119, list(SHARDS))
+    (tmp_path / "words.txt").write_text(f"{NAMES[0]}\n")
+    config = make_config(vocabulary={"file": str(tmp_path / "words.txt")}, search={"neighbours": 1})
+    captions.run(config, corpus=folders.corpus, out=folders.captions)
+    folders.write_embeddings(world)
+    folders.curate(config)
+    near = [plain.neighbours(world, i, 1, True) for i in range(120)]
+    found = read_archive(folders.archive, folders.captions)
+    assert np.diff(found.indptr).tolist() == [int(n == [0]) for n in near]
+    assert read_json(folders.archive / "manifest.json")["counts"]["images_without_concepts"] >= 100
+
+
+def spoil_nan(folders: Folders) -> None:
+    rewrite(folders, "00001", lambda rows: rows.__setitem__((7, 2), np.nan))
+
+
+def spoil_zero(folders: Folders) -> None:
+    rewrite(folders, "00001", lambda rows: rows.__setitem__(7, 0))
+
+
+def rewrite(folders: Folders, stem: str, change: Callable[[np.ndarray], object]) -> None:
+    """Change a shard's embeddings and let its block manifest say so."""
+    path = folders.embeddings / f"{stem}.npy"
+    rows = np.load(path)
+    replaced = change(rows)
+    np.save(path, rows if replaced is None else replaced)
+    for block in folders.embeddings.glob("*.json"):
+        value = read_json(block)
+        for shard in value["shards"]:
+            if shard["stem"] == stem:
+                shard["sha256"] = file_sha256(path)
+        write_json(block, value)
+
+
+@pytest.mark.parametrize("spoil", [spoil_nan, spoil_zero])
+def test_bad_vectors_name_the_sample(folders: Folders, spoil: Callable[[Folders], None]) -> None:
+    spoil(folders)
+    with pytest.raises(NumericsError, match=r"00001\.npy.*'tiny/00001/0000057'"):
+        folders.curate(make_config())
+
+
+def test_missing_rows_and_other_widths(folders: Folders) -> None:
+    rewrite(folders, "00002", lambda rows: rows[:-1])
+    with pytest.raises(NumericsError, match=r"00002\.npy has the shape \(29, 24\), and shard 00002 has 30 captions"):
+        folders.curate(make_config())
+
+
+def test_vocabulary_of_another_length_or_width(folders: Folders) -> None:
+    path = folders.embeddings / "vocabulary.npy"
+    rows = np.load(path)
+    for wrong in (rows[1:], rows[:, 1:]):
+        np.save(path, wrong)
+        with pytest.raises(NumericsError, match=r"vocabulary\.npy has the shape"):
+            folders.curate(make_config())
+
+
+def test_shards_of_different_widths(folders: Folders) -> None:
+    rewrite(folders, "00002", lambda rows: plain.unit(rows[:, 1:].astype(np.float32)).astype(np.float16))
+    with pytest.raises(NumericsError, match="24 dimensions and the images in 23"):
+        folders.curate(make_config())
+
+
+def test_rows_of_other_samples(folders: Folders) -> None:
+    value = read_json(folders.embeddings / "1.json")
+    value["shards"][0]["keys_sha256"] = "0" * 64
+    write_json(folders.embeddings / "1.json", value)
+    with pytest.raises(NumericsError, match="their keys differ"):
+        folders.curate(make_config())
+
+
+def test_embeddings_that_changed_after_their_manifest(folders: Folders) -> None:
+    path = folders.embeddings / "00000.npy"
+    np.save(path, np.load(path)[::-1])
+    with pytest.raises(DataError, match=r"00000\.npy is not the file that its block manifest describes"):
+        folders.curate(make_config())
+
+
+def test_embeddings_that_are_not_there(folders: Folders) -> None:
+    (folders.embeddings / "1.json").unlink()
+    with pytest.raises(DataError, match="names shard 00002"):
+        folders.curate(make_config())
+
+
+def test_blocks_that_contradict_each_other(folders: Folders) -> None:
+    value = read_json(folders.embeddings / "0.json")
+    value["shards"][0]["sha256"] = "0" * 64
+    write_json(folders.embeddings / "7.json", value | {"block": 7})
+    with pytest.raises(DataError, match="both describe shard 00000, differently"):
+        folders.curate(make_config())
+
+
+def test_captions_of_another_corpus(folders: Folders) -> None:
+    value = read_json(folders.corpus / "manifest.json")
+    value["shards"][1]["sha256"] = "0" * 64
+    write_json(folders.corpus / "manifest.json", value)
+    with pytest.raises(DataError, match="shard 00001 differs"):
+        folders.curate(make_config())
+
+
+def test_captions_that_changed_after_their_manifest(folders: Folders) -> None:
+    (folders.captions / "00001.parquet").write_bytes((folders.captions / "00000.parquet").read_bytes())
+    with pytest.raises(DataError, match=r"00001\.parquet has changed"):
+        folders.curate(make_config())
+
+
+def test_more_neighbours_than_images(folders: Folders) -> None:
+    before = archive_bytes(folders)
+    with pytest.raises(DataError, match="120 neighbours"):
+        folders.curate(make_config(search={"neighbours": 120}))
+    assert archive_bytes(folders) == before
+
+
+def test_an_archive_of_other_keys_is_refused(folders: Folders) -> None:
+    (folders.archive / "00001.parquet").write_bytes((folders.archive / "00000.parquet").read_bytes())
+    with pytest.raises(DataError, match=r"00001\.parquet is not the archive"):
+        read_archive(folders.archive, folders.captions)
+    (folders.archive / "00001.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"Cannot read .*00001\.parquet"):
+        read_archive(folders.archive, folders.captions)
+
+
+def test_an_archive_of_a_larger_vocabulary_is_refused(folders: Folders) -> None:
+    described = read_json(folders.captions / "manifest.json")
+    described["vocabulary"]["concepts"] = 5
+    write_json(folders.captions / "manifest.json", described)
+    with pytest.raises(DataError, match="ends at 4"):
+        read_archive(folders.archive, folders.captions)
+
+
+def test_rows_of_the_archive_are_sorted(folders: Folders) -> None:
+    table = read_table(folders.archive / "00000.parquet", ["concepts", "scores"])
+    for concepts, scores in zip(table["concepts"].to_pylist(), table["scores"].to_pylist(), strict=True):
+        assert list(zip(scores, concepts, strict=True)) == sorted(
+            zip(scores, concepts, strict=True), key=lambda pair: (-pair[0], pair[1])
+        )

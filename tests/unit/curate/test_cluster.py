@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cocu.curate.cluster import cluster
+from tests.unit.curate.plain import inertia, unit
+
+RNG = np.random.default_rng(3)
+THEMES = RNG.normal(size=(40, 64))
+VOCABULARY = unit(THEMES[RNG.integers(0, 40, 300)] + RNG.normal(size=(300, 64)) + 1.0).astype(np.float32)
+
+
+def rows(lengths: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(len(lengths))
+    ids = np.concatenate([rng.choice(300, size=n, replace=False) for n in lengths]).astype(np.uint16)
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), ids
+
+
+def test_number_of_clusters_and_first_occurrence() -> None:
+    indptr, ids = rows(list(range(21)))
+    labels = cluster(VOCABULARY, indptr, ids)
+    for n in range(21):
+        row = labels[indptr[n] : indptr[n + 1]].tolist()
+        assert sorted(set(row)) == list(range((n + 1) // 2 if n > 2 else min(n, 1)))
+        assert list(dict.fromkeys(row)) == sorted(set(row))
+
+
+def test_inertia_against_scikit_learn() -> None:
+    sklearn = pytest.importorskip("sklearn.cluster")
+    indptr, ids = rows([*range(3, 18)] * 4)
+    labels, ours, theirs = cluster(VOCABULARY, indptr, ids), 0.0, 0.0
+    for start, end in zip(indptr[:-1], indptr[1:], strict=True):
+        points = VOCABULARY[ids[start:end]].astype(np.float64)
+        ours += inertia(points, labels[start:end])
+        theirs += sklearn.KMeans((len(points) + 1) // 2, n_init=10, random_state=0).fit(points).inertia_
+    assert ours <= 1.005 * theirs
+
+
+def test_no_single_move_helps() -> None:
+    indptr, ids = rows([14])
+    labels, points = cluster(VOCABULARY, indptr, ids), VOCABULARY[ids].astype(np.float64)
+    best = inertia(points, labels)
+    for i in range(14):
+        for k in range(7):
+            moved = labels.copy()
+            moved[i] = k
+            assert inertia(points, moved) >= best - 1e-8
+
+
+def test_a_row_does_not_depend_on_the_others() -> None:
+    indptr, ids = rows([9, 5, 12])
+    labels = cluster(VOCABULARY, indptr, ids)
+    alone = cluster(VOCABULARY, np.array([0, 12]), ids[14:])
+    np.testing.assert_array_equal(labels[14:], alone)
+
+
+def test_equal_concepts_leave_no_cluster_empty() -> None:
+    same = np.repeat(VOCABULARY[:1], 9, axis=0)
+    labels = cluster(same, np.array([0, 9]), np.arange(9, dtype=np.uint16))
+    assert set(labels.tolist()) == set(range(5))

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cocu.curate.rank import FLOOR, rank, similarities
+from cocu.errors import NumericsError
+from tests.unit.curate import plain
+
+
+def ranked(world: plain.World, near: list[list[int]], anchors: list[int]) -> list[list[tuple[int, float]]]:
+    from cocu.curate.expand import expand
+
+    captions, neighbours = world.csr(), np.array(near, np.int64)
+    rows = np.array(anchors, np.int64)
+    indptr, ids = expand(neighbours, *captions, len(world.vocabulary))
+    own = similarities(world.vocabulary, world.images[rows], indptr, ids)
+    known = similarities(world.vocabulary, world.images, *captions)
+    ids, scores = rank(rows, neighbours, (indptr, ids, own), (*captions, known), len(world.vocabulary))
+    assert scores.dtype == np.float32
+    pairs = list(zip(ids.tolist(), scores.tolist(), strict=True))
+    return [pairs[indptr[i] : indptr[i + 1]] for i in range(len(rows))]
+
+
+@pytest.mark.parametrize("exclude_self", [True, False])
+def test_equals_the_plain_loop(exclude_self: bool) -> None:
+    world = plain.make_world()
+    anchors = list(range(len(world.images)))
+    near = [plain.neighbours(world, i, 8, exclude_self) for i in anchors]
+    for i, found in enumerate(ranked(world, near, anchors)):
+        expected = plain.ranking(world, i, near[i])
+        assert [c for c, _ in found] == [c for c, _ in expected], i
+        assert np.allclose([s for _, s in found], [s for _, s in expected], rtol=0, atol=2e-6), i
+
+
+def small(similarity: list[list[float]], captions: list[list[int]]) -> plain.World:
+    """A world with given <t_c, v_j>: image j's row is column j of `similarity` (C, n), concepts are unit axes."""
+    return plain.World(np.array(similarity, np.float32).T.copy(), np.eye(len(similarity), dtype=np.float32), captions)
+
+
+def test_the_equation_by_hand() -> None:
+    # two concepts; neighbours 1 and 2 of anchor 0; caption 1 names both concepts, caption 2 the second
+    world = small([[0.2, 0.4, 0.9], [0.3, 0.1, 0.5]], [[], [0, 1], [1]])
+    ((first, second),) = ranked(world, [[1, 2]], [0])
+    assert first == (1, pytest.approx(0.3 / ((0.3 + 0.1 + 0.5) / 3) + 0.3 / 0.5, abs=1e-6))
+    assert second == (0, pytest.approx(0.2 / ((0.2 + 0.4) / 2) + 0.2 / 0.5, abs=1e-6))
+
+
+def test_the_anchor_counts_once_though_it_is_its_own_neighbour() -> None:
+    world = small([[0.2, 0.4]], [[0], [0]])
+    (((_, score),),) = ranked(world, [[0, 1]], [0])
+    assert score == pytest.approx(0.2 / 0.3 + 0.2 / 0.4, abs=1e-6)
+
+
+def test_denominators_near_zero_and_below_it() -> None:
+    world = small([[0.1, -0.3], [-0.2, -0.3], [0.02, -0.01]], [[], [0, 1, 2]])
+    (found,) = ranked(world, [[1]], [0])
+    assert found == [
+        (0, pytest.approx(0.1 / FLOOR + 0.1 / 0.1, abs=1e-5)),
+        (2, pytest.approx(0.02 / FLOOR + 0.02 / 0.1, abs=1e-5)),
+        (1, pytest.approx(-0.2 / FLOOR - 0.2 / 0.1, abs=1e-5)),
+    ]
+
+
+def test_equal_scores_by_rising_id() -> None:
+    world = plain.make_world()
+    same = plain.World(world.images, np.repeat(world.vocabulary[:1], 30, axis=0), [[9, 4, 25, 1]] * 120)
+    (found,) = ranked(same, [[3, 4]], [8])
+    assert [c for c, _ in found] == [1, 4, 9, 25]
+
+
+def test_thousands_of_concepts_and_none() -> None:
+    rng = np.random.default_rng(0)
+    vocabulary = plain.unit(rng.normal(size=(2_000, 16)) + 0.5).astype(np.float32)
+    images = plain.unit(rng.normal(size=(3, 16)) + 0.5).astype(np.float32)
+    world = plain.World(images, vocabulary, [[], list(range(2_000)), []])
+    many, none = ranked(world, [[1, 2], [0, 2]], [0, 1])
+    assert none == []
+    scores = [s for _, s in many]
+    assert sorted(c for c, _ in many) == list(range(2_000))
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_widths_must_agree() -> None:
+    rows = np.ones((2, 3), np.float32)
+    with pytest.raises(NumericsError, match="3 dimensions and the images in 2"):
+        similarities(rows, np.ones((1, 2), np.float32), np.array([0, 1]), np.array([0], np.uint16))

@@ -1,0 +1,101 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cocu.config import Config
+from cocu.errors import DataError
+from cocu.report import panel
+from cocu.report.panel import Strip, cielab, choose_benchmark, class_colours, class_names, draw_panel, overlay
+from cocu.segment.benchmarks import read_benchmark
+from cocu.segment.mmseg import Example
+
+CONFIGS = Path(__file__).parents[3] / "config" / "benchmarks"
+NAMES = ["background", "cat", "dog", "sky"]
+
+
+def _image(side: int, value: int = 100) -> Any:
+    return np.full((side, side, 3), value, np.uint8)
+
+
+def test_overlay_by_hand() -> None:
+    """A 2 x 2 grey image, left half class 1, right half ignored: tint, untouched grey, and a white line between."""
+    labels = np.array([[1, 255], [1, 255]])
+    picture = overlay(_image(2), labels, np.array([[0.0, 0.0, 0.0], [1.0, 0.5, 0.0]]), 255)
+    assert picture.shape == (240, 240, 3)
+    assert picture[0, 0].tolist() == [193, 116, 40]  # 0.6 of (255, 127.5, 0) and 0.4 of 100
+    assert picture[239, 119].tolist() == [193, 116, 40]
+    assert (picture[:, 120] == 255).all()
+    assert (picture[:, 121:] == 100).all()
+
+
+def test_cielab_of_known_colours() -> None:
+    lab = cielab(np.array([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+    assert lab == pytest.approx(np.array([[100, 0, 0], [53.24, 80.09, 67.20], [0, 0, 0]]), abs=0.05)
+
+
+def test_class_colours_differ_and_stay() -> None:
+    names = ["background", *(f"class {i}" for i in range(59))]
+    many, few = class_colours(names), class_colours(names[:19])
+    assert (many[:19] == few).all()
+    lab = cielab(few)
+    distance = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 1e3 * np.eye(19)
+    assert distance.min() > 25
+    assert len(np.unique(many, axis=0)) == 60
+
+
+def test_panel_shows_rows_and_the_classes_that_occur(config: Config) -> None:
+    truth, other = np.full((8, 8), 1), np.full((8, 8), 3)
+    truth[:4] = 255
+    strip = Strip(_image(8), truth, {"groupvit": other, "cocu": truth})
+    figure = draw_panel(config, [strip, strip, strip], NAMES, 255)
+    assert len(figure.axes) == 4 * 3
+    assert [a.get_ylabel() for a in figure.axes[::3]] == ["image", "truth", "groupvit", "cocu"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cat", "sky"]
+    shown = figure.axes[6].images[0].get_array()
+    assert shown is not None
+    assert (shown == overlay(_image(8), other, class_colours(NAMES), 255)).all()
+
+
+def test_context_format_is_shown() -> None:
+    voc, context = (read_benchmark(name, CONFIGS) for name in ("mini_voc", "mini_context"))
+    assert choose_benchmark([voc, context]) is context
+    assert choose_benchmark([voc]) is voc
+    assert class_names(context)[:2] == ["background", "airplane"]  # the prompt, not the data set's own name
+
+
+@pytest.fixture
+def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """Metrics with thresholds; the benchmark's files and the models' predictions are stood in for."""
+    monkeypatch.chdir(CONFIGS.parents[1])
+    for arm, background in (("groupvit", 0.25), ("cocu", 0.5)):
+        path = tmp_path / "metrics" / arm / "1" / "mini_context.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"background": background}))
+    examples = [Example(_image(8, i), np.full((8, 8), 1), str(i)) for i in range(9)]
+    monkeypatch.setattr(panel, "Examples", lambda benchmark, test, limit: examples[:limit])
+    return {"checkpoints": tmp_path / "checkpoints", "metrics": tmp_path / "metrics", "test": tmp_path / "test"}
+
+
+def test_run_predicts_with_the_first_seed_and_its_thresholds(
+    config: Config, experiment: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def predict(checkpoint: Path, benchmark: Any, examples: list[Example], threshold: float) -> list[Any]:
+        asked.append((checkpoint.relative_to(tmp_path).as_posix(), benchmark.name, len(examples), threshold))
+        return [e.truth for e in examples]
+
+    monkeypatch.setattr(panel, "predict", predict)
+    panel.run(config, **experiment, out=tmp_path / "figures")
+    expected = [("checkpoints/groupvit/1", "mini_context", 6, 0.25), ("checkpoints/cocu/1", "mini_context", 6, 0.5)]
+    assert asked == expected
+    assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == ["panel.png", "panel.svg"]
+
+
+def test_metrics_without_a_threshold_are_refused(config: Config, experiment: dict[str, Path], tmp_path: Path) -> None:
+    (experiment["metrics"] / "groupvit" / "1" / "mini_context.json").write_text("{}")
+    with pytest.raises(DataError, match=r"groupvit/1/mini_context\.json holds no background threshold"):
+        panel.run(config, **experiment, out=tmp_path / "figures")

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cocu.errors import ConfigError, DataError, EnvironmentFault
+from cocu.segment.benchmarks import Benchmark
+from cocu.segment.mmseg import Examples
+
+MASK = "VOCdevkit/VOC2012/SegmentationClass/000.png"
+IMAGE = "VOCdevkit/VOC2012/JPEGImages/000.jpg"
+Write = Callable[..., Path]
+Make = Callable[..., Benchmark]
+
+
+@pytest.fixture
+def root(write_voc: Write) -> Path:
+    image = np.zeros((6, 8, 3), np.uint8)
+    image[..., 0] = 250
+    mask = np.zeros((6, 8), np.uint8)
+    mask[0, :5] = [3, 8, 12, 20, 255]  # bird, cat, dog, tvmonitor, ignored
+    return write_voc([image] * 3, [mask] * 3)
+
+
+def test_images_are_rgb_and_a_subset_of_classes_leaves_the_others_unscored(root: Path, benchmark_of: Make) -> None:
+    examples = list(Examples(benchmark_of(), root, limit=2))
+    assert [e.name for e in examples] == ["000", "001"]
+    image, truth = examples[0].image, examples[0].truth
+    assert image.shape == (6, 8, 3) and image.dtype == np.uint8
+    assert image[..., 0].min() > 240 and image[..., 2].max() < 10
+    assert truth.dtype == np.int64
+    assert truth[0].tolist() == [1, 2, 3, 255, 255, 0, 0, 0]
+
+
+def test_mmseg_loads_without_compiled_operators_and_not_before_it_is_needed() -> None:
+    program = """
+import sys
+import cocu.segment.mmseg as ours
+assert "mmseg" not in sys.modules and "mmcv" not in sys.modules
+ours._import_mmseg()
+import importlib.util
+from mmcv.ops import point_sample
+assert importlib.util.find_spec("mmcv.ops") is not None
+point_sample(1)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert EnvironmentFault.__name__ in ran.stderr.splitlines()[-1]
+    assert "mmcv.ops.point_sample was called" in ran.stderr
+
+
+def test_missing_files_are_named_with_where_to_get_them(root: Path, benchmark_of: Make, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"The images .*nowhere.*Get them \(the tests\)"):
+        Examples(benchmark_of(), tmp_path / "nowhere")
+    (root / IMAGE).unlink()
+    with pytest.raises(DataError, match=r"000\.jpg"):
+        list(Examples(benchmark_of(), root))
+
+
+def test_an_empty_list_is_refused(root: Path, benchmark_of: Make) -> None:
+    (root / benchmark_of().list_file).write_text("")
+    with pytest.raises(DataError, match="lists no image"):
+        Examples(benchmark_of(), root)
+
+
+def test_an_image_that_its_exif_tag_turns_is_refused(root: Path, benchmark_of: Make) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    Image.new("RGB", (8, 6)).save(root / IMAGE, exif=exif)
+    with pytest.raises(DataError, match=r"000\.jpg is \(8, 6\) and its mask .*000\.png \(6, 8\)"):
+        list(Examples(benchmark_of(), root))
+
+
+def test_a_truncated_image_is_refused(root: Path, benchmark_of: Make) -> None:
+    (root / IMAGE).write_bytes((root / IMAGE).read_bytes()[:20])
+    with pytest.raises(DataError, match=r"Cannot read .*000\.jpg"):
+        list(Examples(benchmark_of(), root))
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.full((6, 8), 30, np.uint8), "holds the label 30, but tiny has the classes 0..3"),
+        (np.full((6, 8), 255, np.uint8), "nothing but the ignored label"),
+        (np.full((6, 8, 3), 1, np.uint8), "of mode RGB"),
+        (np.full((6, 8), 257, np.uint16), "of mode I;16"),  # modulo 256 it would be the class 1
+    ],
+)
+def test_damaged_masks_are_named(root: Path, benchmark_of: Make, mask: np.ndarray, message: str) -> None:
+    Image.fromarray(mask).save(root / MASK)
+    with pytest.raises(DataError, match=rf"000\.png.*{message}"):
+        list(Examples(benchmark_of(), root))
+
+
+def test_wrong_names_are_suggested(root: Path, benchmark_of: Make) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'PascalVOCDataset'"):
+        Examples(benchmark_of(dataset="PascalVOC"), root)
+    with pytest.raises(ConfigError, match="no class 'tvmonitr'; did you mean 'tvmonitor'"):
+        Examples(benchmark_of(classes=("background", "bird", "cat", "tvmonitr")), root)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from cocu.errors import NumericsError
+from cocu.segment.zero_shot import hard_groups, look, paint, text_embeddings
+
+
+def test_text_embeddings_are_averaged_over_templates_then_normalised(model: Any) -> None:
+    model.encode_text = lambda ids: torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
+    text = text_embeddings(model, ["bird", "cat"], ["a {}.", "the {}."])
+    assert torch.allclose(text, torch.tensor([[0.5**0.5, 0.5**0.5], [1.0, 0.0]]))
+
+
+def test_groups_are_decided_after_the_map_is_resized() -> None:
+    # Two patches, 0.9 and 0.2 of group 0, resized to 8 columns: at column x from 2 to 5 the share is
+    # 0.9 - 0.7 (x - 1.5) / 4, that is 0.6375 at 3 and 0.4625 at 4.
+    share = torch.tensor([0.9, 0.2])
+    maps = torch.stack([share, 1 - share], -1).reshape(1, 1, 2, 2)
+    assert hard_groups(maps, 1, 8)[0, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    # With 0.9 and 0.4: 0.9 - 0.5 (x - 1.5) / 4, 0.5875 at 4 and 0.4625 at 5. Deciding first would keep the middle.
+    share = torch.tensor([0.9, 0.4])
+    maps = torch.stack([share, 1 - share], -1).reshape(1, 1, 2, 2)
+    assert hard_groups(maps, 1, 8)[0, 0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
+
+
+def test_every_pixel_gets_its_groups_logits() -> None:
+    groups = torch.tensor([[[0, 1], [1, 1]], [[1, 0], [0, 0]]])
+    logits = torch.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [[7.0, 8.0, 9.0], [10.0, 11.0, 12.0]]])
+    painted = paint(groups, logits)
+    assert painted.shape == (2, 3, 2, 2)
+    assert painted[0, :, 0, 0].tolist() == [1, 2, 3] and painted[0, :, 1, 0].tolist() == [4, 5, 6]
+    assert painted[1, :, 0, 0].tolist() == [10, 11, 12] and painted[1, :, 1, 1].tolist() == [7, 8, 9]
+
+
+def test_a_window_that_is_no_multiple_of_the_patch_keeps_its_size(model: Any) -> None:
+    window = torch.zeros(1, 3, 6, 9)
+    window[:, 0] = 1
+    evidence = look(model, window, torch.eye(4)[:3])
+    assert evidence.groups.shape == (1, 6, 9)
+    assert (evidence.groups[0, :4, :8] == 0).all()
+
+
+def test_an_output_that_is_not_finite_is_refused(model: Any) -> None:
+    with pytest.raises(NumericsError, match="not finite"):
+        look(model, torch.full((1, 3, 8, 8), torch.nan), torch.eye(4)[:3])

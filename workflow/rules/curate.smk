@@ -1,0 +1,182 @@
+# Concept curation: vocabulary and concepts of the captions, embeddings by CLIP, the archive, and its quality.
+
+CURATION = f"{R}/curation/{{corpus}}"
+STAND_IN_FILE = [f"{R}/clip/manifest.json"] if STAND_IN else []
+STAND_IN_OPTION = options(clip=f"{R}/clip" if STAND_IN else None)
+
+
+rule captions:
+    message:
+        "concepts of the captions of {wildcards.corpus}"
+    input:
+        corpus=rules.corpus.output.manifest,
+    output:
+        manifest=f"{CURATION}/captions/manifest.json",
+    params:
+        config=CONFIG,
+        settings=CFG.fingerprint("curate.vocabulary"),
+        code=code_fingerprint("cocu.curate.captions"),
+        out=subpath(output.manifest, parent=True),
+    log:
+        f"{R}/logs/captions/{{corpus}}.log",
+    benchmark:
+        f"{R}/times/captions/{{corpus}}.tsv"
+    conda:
+        ENV
+    resources:
+        mem_mb=memory(1000, 16000),
+        runtime=minutes(10, 240),
+    shell:
+        "cocu captions --config {params.config} --corpus {input.corpus} --out {params.out} > {log} 2>&1"
+
+
+rule embed:
+    message:
+        "embeddings of {wildcards.corpus}, block {wildcards.block}"
+    input:
+        corpus=rules.corpus.output.manifest,
+        clip=STAND_IN_FILE,
+    output:
+        block=f"{CURATION}/embeddings/{{block}}.json",
+    params:
+        config=CONFIG,
+        settings=CFG.fingerprint("clip.model", "clip.pretrained", "clip.batch_size", "clip.shards_per_job"),
+        code=code_fingerprint("cocu.clip.embed"),
+        clip=STAND_IN_OPTION,
+    log:
+        f"{R}/logs/embed/{{corpus}}/{{block}}.log",
+    benchmark:
+        f"{R}/times/embed/{{corpus}}/{{block}}.tsv"
+    conda:
+        ENV
+    threads: CFG.clip.threads
+    resources:
+        gpu=1,
+        mem_mb=memory(2000, 16000),
+        runtime=minutes(10, 240),
+    shell:
+        "cocu embed --config {params.config} --corpus {input.corpus} {params.clip} --block {wildcards.block}"
+        " --out {output.block} > {log} 2>&1"
+
+
+rule embed_vocabulary:
+    message:
+        "embeddings of the vocabulary of {wildcards.corpus}"
+    input:
+        captions=rules.captions.output.manifest,
+        clip=STAND_IN_FILE,
+    output:
+        vectors=f"{CURATION}/embeddings/vocabulary.npy",
+    params:
+        config=CONFIG,
+        settings=CFG.fingerprint("clip.model", "clip.pretrained"),
+        code=code_fingerprint("cocu.clip.embed"),
+        captions=subpath(input.captions, parent=True),
+        clip=STAND_IN_OPTION,
+    log:
+        f"{R}/logs/embed_vocabulary/{{corpus}}.log",
+    benchmark:
+        f"{R}/times/embed_vocabulary/{{corpus}}.tsv"
+    conda:
+        ENV
+    threads: CFG.clip.threads
+    resources:
+        gpu=1,
+        mem_mb=memory(2000, 8000),
+        runtime=minutes(10, 30),
+    shell:
+        "cocu embed-vocabulary --config {params.config} --captions {params.captions} {params.clip}"
+        " --out {output.vectors} > {log} 2>&1"
+
+
+rule archive:
+    message:
+        "archive of {wildcards.corpus}"
+    input:
+        corpus=rules.corpus.output.manifest,
+        captions=rules.captions.output.manifest,
+        blocks=lambda wildcards: expand(
+            rules.embed.output.block, corpus=wildcards.corpus, block=blocks(wildcards.corpus)
+        ),
+        vocabulary=rules.embed_vocabulary.output.vectors,
+    output:
+        manifest=f"{CURATION}/archive/manifest.json",
+    params:
+        config=CONFIG,
+        settings=CFG.fingerprint("curate.search", "curate.seed"),
+        code=code_fingerprint("cocu.curate.archive"),
+        captions=subpath(input.captions, parent=True),
+        embeddings=subpath(input.vocabulary, parent=True),
+        out=subpath(output.manifest, parent=True),
+    log:
+        f"{R}/logs/archive/{{corpus}}.log",
+    benchmark:
+        f"{R}/times/archive/{{corpus}}.tsv"
+    conda:
+        ENV
+    threads: CFG.curate.threads
+    resources:
+        mem_mb=memory(2000, 64000),
+        runtime=minutes(10, 1440),
+    shell:
+        "cocu archive --config {params.config} --corpus {input.corpus} --captions {params.captions}"
+        " --embeddings {params.embeddings} --out {params.out} > {log} 2>&1"
+
+
+if MINI:
+
+    rule oracle:
+        message:
+            "oracle of {wildcards.corpus}"
+        input:
+            corpus=rules.corpus.output.manifest,  # its rule writes the truth as well
+            captions=rules.captions.output.manifest,
+        output:
+            manifest=f"{CURATION}/oracle/manifest.json",
+        params:
+            config=CONFIG,
+            code=code_fingerprint("cocu.corpus.truth"),
+            truth=lambda wildcards: f"{R}/truth/{wildcards.corpus}",
+            captions=subpath(input.captions, parent=True),
+            out=subpath(output.manifest, parent=True),
+        log:
+            f"{R}/logs/oracle/{{corpus}}.log",
+        benchmark:
+            f"{R}/times/oracle/{{corpus}}.tsv"
+        conda:
+            ENV
+        resources:
+            mem_mb=memory(1000, 1000),
+            runtime=minutes(10, 10),
+        shell:
+            "cocu oracle --config {params.config} --truth {params.truth} --captions {params.captions}"
+            " --out {params.out} > {log} 2>&1"
+
+    rule quality:
+        message:
+            "quality of the archive of {wildcards.corpus}"
+        input:
+            corpus=rules.corpus.output.manifest,  # as above
+            captions=rules.captions.output.manifest,
+            archive=rules.archive.output.manifest,
+        output:
+            json=f"{CURATION}/quality.json",
+        params:
+            config=CONFIG,
+            settings=[CFG.fingerprint("curate.seed"), CFG.arm(CFG.report.treatment).fingerprint("train.prompts")],
+            code=code_fingerprint("cocu.report.quality"),
+            truth=lambda wildcards: f"{R}/truth/{wildcards.corpus}",
+            captions=subpath(input.captions, parent=True),
+            archive=subpath(input.archive, parent=True),
+        log:
+            f"{R}/logs/quality/{{corpus}}.log",
+        benchmark:
+            f"{R}/times/quality/{{corpus}}.tsv"
+        conda:
+            ENV
+        resources:
+            mem_mb=memory(1000, 1000),
+            runtime=minutes(10, 10),
+        shell:
+            "cocu quality --config {params.config} --truth {params.truth} --captions {params.captions}"
+            " --archive {params.archive} --out {output.json} > {log} 2>&1"
