@@ -3,7 +3,6 @@
 The configuration decides everything; config/config.yaml explains each key. The rules call `cocu VERB` and pass paths.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -28,7 +27,8 @@ except CocuError as error:
     raise WorkflowError(str(error))
 validate(config, "workflow/schemas/config.schema.json", set_default=False)
 
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # this environment's `cocu`
+# Jobs find this environment's `cocu` whether or not it is activated, and fail with the first command that fails.
+shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 
 report: "workflow/report/workflow.rst"
@@ -50,7 +50,7 @@ onstart:
 
 rule all:
     default_target: True
-    localrule: True
     input:
         TABLES,
         FIGURES,
+    localrule: True

@@ -223,7 +223,7 @@ def dump(config: Config) -> str:
 
 def json_schema() -> dict[str, Any]:
     """The JSON schema of `Config` (`additionalProperties: false` everywhere but in an arm's overrides)."""
-    return Config.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
 
 
 def _sentences(error: ValidationError, shown: tuple[str, ...] = (), real: tuple[str, ...] = ()) -> str:

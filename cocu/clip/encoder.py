@@ -54,7 +54,7 @@ class ClipEncoder:
 
     def images(self, images: Sequence[Pixels | Image.Image]) -> Floats:
         """Unit rows (n, d) of RGB images: uint8 (H, W, 3) arrays, or Pillow's."""
-        arrays = [np.asarray(i.convert("RGB")) if isinstance(i, Image.Image) else i for i in images]
+        arrays = [np.array(i.convert("RGB")) if isinstance(i, Image.Image) else i for i in images]
         rows = [self.prepared([self.prepare(a) for a in batch]) for batch in _batches(arrays, self.batch_size)]
         return _stack(rows)
 
@@ -111,12 +111,19 @@ def weights_sha256(model: torch.nn.Module) -> str:
     return joined.hexdigest()
 
 
-def build_stand_in(description: dict[str, Any]) -> tuple[Any, Callable[[list[str]], Tensor]]:
-    """open_clip's own CLIP of a custom configuration, with fresh weights, and its tokenizer."""
-    from open_clip import CLIP, SimpleTokenizer
+def build_stand_in(description: dict[str, Any]) -> Any:
+    """open_clip's own CLIP of a custom configuration, with fresh weights."""
+    from open_clip import CLIP
 
-    context = description["text_cfg"]["context_length"]
-    return CLIP(**description), SimpleTokenizer(context_length=context)
+    return CLIP(**description)
+
+
+def stand_in_tokenizer(description: dict[str, Any]) -> Callable[[list[str]], Tensor]:
+    """open_clip's byte-pair tokenizer: texts -> int64 (n, context)."""
+    from open_clip import SimpleTokenizer
+
+    tokenize: Callable[[list[str]], Tensor] = SimpleTokenizer(context_length=description["text_cfg"]["context_length"])
+    return tokenize
 
 
 def load_stand_in(folder: Path) -> tuple[Any, Callable[[list[str]], Tensor], int]:
@@ -128,7 +135,7 @@ def load_stand_in(folder: Path) -> tuple[Any, Callable[[list[str]], Tensor], int
     try:
         if description["format"] != FORMAT:
             raise DataError(f"{folder}/model.json has format {description['format']}, and this version reads {FORMAT}.")
-        model, tokenize = build_stand_in(description["open_clip"])
+        model, tokenize = build_stand_in(description["open_clip"]), stand_in_tokenizer(description["open_clip"])
         model.load_state_dict(load_file(weights))
         size = int(description["open_clip"]["vision_cfg"]["image_size"])
     except (KeyError, TypeError) as error:

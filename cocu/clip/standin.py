@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding, normalize
 
-from cocu.clip.encoder import FORMAT, MEAN, STD, attention_on, build_stand_in, normalise
+from cocu.clip.encoder import FORMAT, MEAN, STD, attention_on, build_stand_in, normalise, stand_in_tokenizer
 from cocu.config import Config, StandIn
 from cocu.corpus.shards import ShardReader, decode_image, manifest_shards
 from cocu.corpus.world import NAMES
@@ -112,10 +112,12 @@ def train(pairs: Pairs, description: dict[str, Any], section: StandIn) -> tuple[
     """(model in evaluation mode, loss of every step): image-caption InfoNCE both ways; one seed, one result."""
     with torch.random.fork_rng():
         torch.manual_seed(section.seed)
-        model, tokenize = build_stand_in(description)
-    # The table has a row for each of 49,408 tokens and the corpus uses fifty: only those are trained, the others stay as
+        model = build_stand_in(description)
+    # The table has a row for each of 49,408 tokens and the corpus uses fifty: only those are trained, the rest stay as
     # they began. Numbering them anew keeps their order, so the end-of-text token stays the largest.
-    used, tokens = torch.unique(tokenize(pairs.captions), return_inverse=True)  # (u,), (n, context)
+    used, tokens = torch.unique(
+        stand_in_tokenizer(description)(pairs.captions), return_inverse=True
+    )  # (u,), (n, context)
     table = torch.nn.Parameter(model.token_embedding.weight.detach()[used])  # (u, width)
     order = _orders(len(pairs.captions), section)
     optimiser = torch.optim.AdamW(
@@ -161,11 +163,11 @@ def encode_tokens(model: Any, tokens: Tensor, table: Tensor) -> Tensor:
 
 def zero_shot_map(model: Any, description: dict[str, Any], pairs: Pairs) -> float:
     """The average precision of ranking images by <t_c, v_i>, mean over the world's concepts; captions are the truth."""
-    _, tokenize = build_stand_in(description)
+    prompts = stand_in_tokenizer(description)([PROMPT.format(name) for name in NAMES])
     with torch.inference_mode(), attention_on(CPU):
         chunks = [model.encode_image(normalise(c)) for c in np.array_split(pairs.images, -(-len(pairs.images) // 256))]
         images = normalize(torch.cat(chunks), dim=-1)
-        texts = normalize(model.encode_text(tokenize([PROMPT.format(name) for name in NAMES])), dim=-1)
+        texts = normalize(model.encode_text(prompts), dim=-1)
     scores = (images @ texts.T).numpy()
     precisions = []
     for column, name in enumerate(NAMES):

@@ -48,7 +48,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Pool:
-    """What archives are drawn from: embeddings (parts of (n, d)), the captions' concepts and their <t_c, v_j>, as CSR."""
+    """What archives are drawn from: embeddings (parts of (n, d)), the captions' concepts with <t_c, v_j>, as CSR."""
 
     embeddings: Sequence[NDArray[np.float16]]
     captions: tuple[Ints, NDArray[np.uint16], Floats]

@@ -24,7 +24,7 @@ END_OF_TEXT = VOCABULARY - 1
 
 @dataclass(frozen=True)
 class ImageOutput:
-    """embedding (b, e), segments (b, g, e), both unit; maps (b, h, w, g): soft assignments, multiplied over the stages."""
+    """embedding (b, e), segments (b, g, e), both unit; maps (b, h, w, g): soft assignments, product of the stages."""
 
     embedding: Tensor
     segments: Tensor

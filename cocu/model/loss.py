@@ -45,4 +45,5 @@ def segment_logits(segments: Tensor, prompts: Tensor, scale: Tensor) -> Tensor:
     A departure from the paper, where the loss sees only the mean of the segments; the mean over g keeps the scale.
     """
     similarity = scale * torch.einsum("ige,jme->ijmg", segments, prompts)
-    return similarity.logsumexp(-1) - math.log(segments.shape[1])
+    best: Tensor = similarity.logsumexp(-1)
+    return best - math.log(segments.shape[1])

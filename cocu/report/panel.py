@@ -116,7 +116,7 @@ def draw_panel(config: Config, strips: Sequence[Strip], names: Sequence[str], ig
         axes.set_ylabel(title, color=arm_colours(config).get(title, "#222222"), weight="bold")
     seen = np.unique(np.concatenate([m.ravel() for s in strips for m in (s.truth, *s.predictions.values())]))
     handles = [Patch(color=colours[i], label=names[i]) for i in seen if i != ignore_index]
-    said = " ".join([f"The first {len(strips)} images of the test list, seed {config.seeds[0]}.", *clip_note(config)])
+    said = " ".join([f"The first images of the test list, seed {config.seeds[0]}.", *clip_note(config)])
     legend = figure.legend(
         handles=handles, loc="outside lower center", ncols=9, fontsize=8, handlelength=1.1, columnspacing=1.2,
         title=said, title_fontsize=7.5,

@@ -97,7 +97,7 @@ class IoUCheck:
         from mmseg.evaluation import IoUMetric
 
         if not MMLogger.check_instance_created(LOGGER):  # it becomes the current logger: no table on the terminal
-            MMLogger.get_instance(LOGGER, log_level="WARNING")
+            MMLogger.get_instance(LOGGER, log_level="ERROR")
         self._metric = IoUMetric(ignore_index=benchmark.ignore_index)
         self._metric.dataset_meta = {"classes": benchmark.classes}
         self._count = 0

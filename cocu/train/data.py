@@ -103,7 +103,7 @@ class Order(Sampler[list[tuple[int, int]]]):
     def __init__(self, pairs: int, batch_size: int, seed: int, start: int, steps: int) -> None:
         if pairs < batch_size:
             raise DataError(
-                f"The corpus holds {pairs} pairs and train.batch_size is {batch_size}: use more pairs or smaller batches."
+                f"The corpus holds {pairs} pairs, train.batch_size is {batch_size}: use more pairs or smaller batches."
             )
         self.pairs, self.batch_size, self.seed, self.start, self.steps = pairs, batch_size, seed, start, steps
 
@@ -158,8 +158,8 @@ def load_pairs(config: Config, seed: int, corpus: Path, captions: Path, archive:
     candidates = read_archive(archive, captions) if archive else caption_concepts(captions, [f.stem for f in files])
     if len(candidates) != len(reader):
         raise DataError(
-            f"{archive or captions} holds {len(candidates)} rows and the corpus {name} {len(reader)} pairs: they do not "
-            "belong together. Run the curation of this corpus again."
+            f"{archive or captions} holds {len(candidates)} rows and the corpus {name} {len(reader)} pairs: they do "
+            "not belong together. Run the curation of this corpus again."
         )
     vocabulary = (captions / "vocabulary.txt").read_text(encoding="utf-8").splitlines()
     return Pairs(config, seed, reader, candidates, vocabulary)
@@ -186,6 +186,7 @@ def loader(pairs: Pairs, config: Config, start: int, steps: int) -> DataLoader[A
         batch_sampler=order,
         num_workers=workers,
         collate_fn=collate,
+        generator=torch.Generator(),  # the default one is the model's: a draw from it here would shift a resumed run
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
     )

@@ -1,7 +1,7 @@
 """Pre-training of one arm with one seed: pairs, captions and an archive in, a GroupViT checkpoint out.
 
 Loss: InfoNCE of image and caption, plus the multi-label contrastive loss with concept prompts (GroupViT, equations 6
-to 10). The state folder is keyed by all that decides the weights, so that a rerun rightly goes on from it or starts anew.
+to 10). The state folder is keyed by all that decides the weights, so a rerun rightly goes on from it or starts anew.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _train(
         loss, norm = update(model, optimizer, batch.to(device), train, pairs)
         if step % train.log_every == 0 or step == steps:
             append_metrics(
-                folder, {"step": step, **loss, "gradient_norm": norm, "lr": rate, "scale": float(model.scale())}
+                folder, {"step": step, **loss, "gradient_norm": norm, "lr": rate, "scale": model.scale().item()}
             )
         if val and train.validate_every and (step % train.validate_every == 0 or step == steps):
             curve = (*curve, (step, _validate(config, model, val)))

@@ -31,6 +31,15 @@ def protocol(benchmark):
 PROTOCOLS = {benchmark: protocol(benchmark) for benchmark in CFG.evaluate.benchmarks}
 
 
+SIZES = {"web_pairs", "train_pairs", "val_images", "test_images"}
+WORLD = [f"corpus.mini.{key}" for key in type(CFG.corpus.mini).model_fields if key not in SIZES]
+
+
+def draw(size):
+    """The fingerprint of one draw from the mini world: the world and the draw's own size, not the other draws'."""
+    return CFG.fingerprint(*WORLD, f"corpus.mini.{size}")
+
+
 def corpus_of(seed):
     """The corpus that a seed trains on: its own in the mini experiment, the one there is otherwise."""
     return f"train{seed}" if MINI else CFG.corpus.name
@@ -61,3 +70,43 @@ def memory(mini, full):
 def minutes(mini, full):
     """Run time that a scheduler reserves; each further attempt gets more."""
     return lambda wildcards, attempt: attempt * (mini if MINI else full)
+
+
+# Where the prompts of an arm come from, beside the captions: a folder of the curation.
+PROMPT_FOLDERS = {"caption": None, "archive": "archive", "truth": "oracle"}
+
+
+def prompt_folder(wildcards):
+    """The folder that an arm's prompts are read from; None for the captions alone."""
+    folder = PROMPT_FOLDERS[CFG.arm(wildcards.arm).train.prompts.source]
+    return f"{R}/curation/{corpus_of(wildcards.seed)}/{folder}" if folder else None
+
+
+def prompt_manifest(wildcards):
+    """The same as an input: an arm that reads no archive does not wait for one."""
+    folder = prompt_folder(wildcards)
+    return f"{folder}/manifest.json" if folder else []
+
+
+def checkpoint(file):
+    """A file of the checkpoint behind a result; the row one_label shows the treatment's."""
+
+    def path(wildcards):
+        arm = CFG.report.treatment if wildcards.arm == settings.ONE_LABEL else wildcards.arm
+        return file.format(arm=arm, seed=wildcards.seed)
+
+    return path
+
+
+def table(name):
+    """A table's files; the CSV goes into the HTML report."""
+    csv = report(f"{R}/tables/{name}.csv", caption=f"../report/{name}.rst", category="Tables", labels={"table": name})
+    return [csv, f"{R}/tables/{name}.md"]
+
+
+def figure(name):
+    """A figure's files; the SVG goes into the HTML report."""
+    svg = report(
+        f"{R}/figures/{name}.svg", caption=f"../report/{name}.rst", category="Figures", labels={"figure": name}
+    )
+    return [svg, f"{R}/figures/{name}.png"]

@@ -2,16 +2,8 @@
 
 
 rule corpus:
-    message:
-        "corpus {wildcards.corpus}"
     output:
         manifest=f"{R}/corpus/{{corpus}}/manifest.json",
-    params:
-        config=CONFIG,
-        settings=CFG.fingerprint("corpus.kind", "corpus.mini" if MINI else "corpus.shards"),
-        code=code_fingerprint("cocu.corpus.build"),
-        out=subpath(output.manifest, parent=True),
-        truth=lambda wildcards: options(truth=f"{R}/truth/{wildcards.corpus}" if MINI else None),
     log:
         f"{R}/logs/corpus/{{corpus}}.log",
     benchmark:
@@ -21,6 +13,18 @@ rule corpus:
     resources:
         mem_mb=memory(1000, 4000),
         runtime=minutes(10, 600),
+    params:
+        config=CONFIG,
+        settings=lambda wildcards: (
+            draw("web_pairs" if wildcards.corpus == "web" else "train_pairs")
+            if MINI
+            else CFG.fingerprint("corpus.shards")
+        ),
+        code=code_fingerprint("cocu.corpus.build"),
+        out=subpath(output.manifest, parent=True),
+        truth=lambda wildcards: options(truth=f"{R}/truth/{wildcards.corpus}" if MINI else None),
+    message:
+        "corpus {wildcards.corpus}"
     shell:
         "cocu corpus --config {params.config} --corpus {wildcards.corpus} {params.truth} --out {params.out} > {log} 2>&1"
 
@@ -28,15 +32,8 @@ rule corpus:
 if MINI:
 
     rule benchmarks:
-        message:
-            "benchmarks, {wildcards.split}"
         output:
             manifest=f"{R}/benchmarks/{{split}}/manifest.json",
-        params:
-            config=CONFIG,
-            settings=CFG.fingerprint("corpus.mini"),
-            code=code_fingerprint("cocu.corpus.benchmarks"),
-            out=subpath(output.manifest, parent=True),
         log:
             f"{R}/logs/benchmarks/{{split}}.log",
         benchmark:
@@ -46,6 +43,13 @@ if MINI:
         resources:
             mem_mb=memory(1000, 1000),
             runtime=minutes(10, 10),
+        params:
+            config=CONFIG,
+            settings=lambda wildcards: draw(f"{wildcards.split}_images"),
+            code=code_fingerprint("cocu.corpus.benchmarks"),
+            out=subpath(output.manifest, parent=True),
+        message:
+            "benchmarks, {wildcards.split}"
         shell:
             "cocu benchmarks --config {params.config} --split {wildcards.split} --out {params.out} > {log} 2>&1"
 
@@ -53,19 +57,12 @@ if MINI:
 if STAND_IN:
 
     rule clip:
-        message:
-            "stand-in CLIP"
         input:
             corpus=f"{R}/corpus/web/manifest.json",
         output:
             weights=f"{R}/clip/model.safetensors",
             model=f"{R}/clip/model.json",
             manifest=f"{R}/clip/manifest.json",
-        params:
-            config=CONFIG,
-            settings=CFG.fingerprint("clip.stand_in"),
-            code=code_fingerprint("cocu.clip.standin"),
-            out=subpath(output.manifest, parent=True),
         log:
             f"{R}/logs/clip.log",
         benchmark:
@@ -76,5 +73,12 @@ if STAND_IN:
             gpu=1,
             mem_mb=memory(3000, 3000),
             runtime=minutes(30, 30),
+        params:
+            config=CONFIG,
+            settings=CFG.fingerprint("clip.stand_in"),
+            code=code_fingerprint("cocu.clip.standin"),
+            out=subpath(output.manifest, parent=True),
+        message:
+            "stand-in CLIP"
         shell:
             "cocu clip --config {params.config} --corpus {input.corpus} --out {params.out} > {log} 2>&1"

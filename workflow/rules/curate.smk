@@ -6,17 +6,11 @@ STAND_IN_OPTION = options(clip=f"{R}/clip" if STAND_IN else None)
 
 
 rule captions:
-    message:
-        "concepts of the captions of {wildcards.corpus}"
     input:
         corpus=rules.corpus.output.manifest,
+        words=[CFG.curate.vocabulary.file] if CFG.curate.vocabulary.file else [],
     output:
         manifest=f"{CURATION}/captions/manifest.json",
-    params:
-        config=CONFIG,
-        settings=CFG.fingerprint("curate.vocabulary"),
-        code=code_fingerprint("cocu.curate.captions"),
-        out=subpath(output.manifest, parent=True),
     log:
         f"{R}/logs/captions/{{corpus}}.log",
     benchmark:
@@ -26,23 +20,23 @@ rule captions:
     resources:
         mem_mb=memory(1000, 16000),
         runtime=minutes(10, 240),
+    params:
+        config=CONFIG,
+        settings=CFG.fingerprint("curate.vocabulary"),
+        code=code_fingerprint("cocu.curate.captions"),
+        out=subpath(output.manifest, parent=True),
+    message:
+        "concepts of the captions of {wildcards.corpus}"
     shell:
         "cocu captions --config {params.config} --corpus {input.corpus} --out {params.out} > {log} 2>&1"
 
 
 rule embed:
-    message:
-        "embeddings of {wildcards.corpus}, block {wildcards.block}"
     input:
         corpus=rules.corpus.output.manifest,
         clip=STAND_IN_FILE,
     output:
         block=f"{CURATION}/embeddings/{{block}}.json",
-    params:
-        config=CONFIG,
-        settings=CFG.fingerprint("clip.model", "clip.pretrained", "clip.batch_size", "clip.shards_per_job"),
-        code=code_fingerprint("cocu.clip.embed"),
-        clip=STAND_IN_OPTION,
     log:
         f"{R}/logs/embed/{{corpus}}/{{block}}.log",
     benchmark:
@@ -54,25 +48,24 @@ rule embed:
         gpu=1,
         mem_mb=memory(2000, 16000),
         runtime=minutes(10, 240),
+    params:
+        config=CONFIG,
+        settings=CFG.fingerprint("clip.model", "clip.pretrained", "clip.batch_size", "clip.shards_per_job"),
+        code=code_fingerprint("cocu.clip.embed"),
+        clip=STAND_IN_OPTION,
+    message:
+        "embeddings of {wildcards.corpus}, block {wildcards.block}"
     shell:
         "cocu embed --config {params.config} --corpus {input.corpus} {params.clip} --block {wildcards.block}"
         " --out {output.block} > {log} 2>&1"
 
 
 rule embed_vocabulary:
-    message:
-        "embeddings of the vocabulary of {wildcards.corpus}"
     input:
         captions=rules.captions.output.manifest,
         clip=STAND_IN_FILE,
     output:
         vectors=f"{CURATION}/embeddings/vocabulary.npy",
-    params:
-        config=CONFIG,
-        settings=CFG.fingerprint("clip.model", "clip.pretrained"),
-        code=code_fingerprint("cocu.clip.embed"),
-        captions=subpath(input.captions, parent=True),
-        clip=STAND_IN_OPTION,
     log:
         f"{R}/logs/embed_vocabulary/{{corpus}}.log",
     benchmark:
@@ -84,14 +77,20 @@ rule embed_vocabulary:
         gpu=1,
         mem_mb=memory(2000, 8000),
         runtime=minutes(10, 30),
+    params:
+        config=CONFIG,
+        settings=CFG.fingerprint("clip.model", "clip.pretrained"),
+        code=code_fingerprint("cocu.clip.embed"),
+        captions=subpath(input.captions, parent=True),
+        clip=STAND_IN_OPTION,
+    message:
+        "embeddings of the vocabulary of {wildcards.corpus}"
     shell:
         "cocu embed-vocabulary --config {params.config} --captions {params.captions} {params.clip}"
         " --out {output.vectors} > {log} 2>&1"
 
 
 rule archive:
-    message:
-        "archive of {wildcards.corpus}"
     input:
         corpus=rules.corpus.output.manifest,
         captions=rules.captions.output.manifest,
@@ -101,13 +100,6 @@ rule archive:
         vocabulary=rules.embed_vocabulary.output.vectors,
     output:
         manifest=f"{CURATION}/archive/manifest.json",
-    params:
-        config=CONFIG,
-        settings=CFG.fingerprint("curate.search", "curate.seed"),
-        code=code_fingerprint("cocu.curate.archive"),
-        captions=subpath(input.captions, parent=True),
-        embeddings=subpath(input.vocabulary, parent=True),
-        out=subpath(output.manifest, parent=True),
     log:
         f"{R}/logs/archive/{{corpus}}.log",
     benchmark:
@@ -118,6 +110,15 @@ rule archive:
     resources:
         mem_mb=memory(2000, 64000),
         runtime=minutes(10, 1440),
+    params:
+        config=CONFIG,
+        settings=CFG.fingerprint("curate.search", "curate.seed"),
+        code=code_fingerprint("cocu.curate.archive"),
+        captions=subpath(input.captions, parent=True),
+        embeddings=subpath(input.vocabulary, parent=True),
+        out=subpath(output.manifest, parent=True),
+    message:
+        "archive of {wildcards.corpus}"
     shell:
         "cocu archive --config {params.config} --corpus {input.corpus} --captions {params.captions}"
         " --embeddings {params.embeddings} --out {params.out} > {log} 2>&1"
@@ -126,19 +127,11 @@ rule archive:
 if MINI:
 
     rule oracle:
-        message:
-            "oracle of {wildcards.corpus}"
         input:
             corpus=rules.corpus.output.manifest,  # its rule writes the truth as well
             captions=rules.captions.output.manifest,
         output:
             manifest=f"{CURATION}/oracle/manifest.json",
-        params:
-            config=CONFIG,
-            code=code_fingerprint("cocu.corpus.truth"),
-            truth=lambda wildcards: f"{R}/truth/{wildcards.corpus}",
-            captions=subpath(input.captions, parent=True),
-            out=subpath(output.manifest, parent=True),
         log:
             f"{R}/logs/oracle/{{corpus}}.log",
         benchmark:
@@ -148,26 +141,25 @@ if MINI:
         resources:
             mem_mb=memory(1000, 1000),
             runtime=minutes(10, 10),
+        params:
+            config=CONFIG,
+            code=code_fingerprint("cocu.corpus.truth"),
+            truth=lambda wildcards: f"{R}/truth/{wildcards.corpus}",
+            captions=subpath(input.captions, parent=True),
+            out=subpath(output.manifest, parent=True),
+        message:
+            "oracle of {wildcards.corpus}"
         shell:
             "cocu oracle --config {params.config} --truth {params.truth} --captions {params.captions}"
             " --out {params.out} > {log} 2>&1"
 
     rule quality:
-        message:
-            "quality of the archive of {wildcards.corpus}"
         input:
             corpus=rules.corpus.output.manifest,  # as above
             captions=rules.captions.output.manifest,
             archive=rules.archive.output.manifest,
         output:
             json=f"{CURATION}/quality.json",
-        params:
-            config=CONFIG,
-            settings=[CFG.fingerprint("curate.seed"), CFG.arm(CFG.report.treatment).fingerprint("train.prompts")],
-            code=code_fingerprint("cocu.report.quality"),
-            truth=lambda wildcards: f"{R}/truth/{wildcards.corpus}",
-            captions=subpath(input.captions, parent=True),
-            archive=subpath(input.archive, parent=True),
         log:
             f"{R}/logs/quality/{{corpus}}.log",
         benchmark:
@@ -177,6 +169,15 @@ if MINI:
         resources:
             mem_mb=memory(1000, 1000),
             runtime=minutes(10, 10),
+        params:
+            config=CONFIG,
+            settings=[CFG.fingerprint("curate.seed"), CFG.arm(CFG.report.treatment).fingerprint("train.prompts")],
+            code=code_fingerprint("cocu.report.quality"),
+            truth=lambda wildcards: f"{R}/truth/{wildcards.corpus}",
+            captions=subpath(input.captions, parent=True),
+            archive=subpath(input.archive, parent=True),
+        message:
+            "quality of the archive of {wildcards.corpus}"
         shell:
             "cocu quality --config {params.config} --truth {params.truth} --captions {params.captions}"
             " --archive {params.archive} --out {output.json} > {log} 2>&1"

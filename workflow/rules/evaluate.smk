@@ -4,40 +4,19 @@ TEST = f"{R}/benchmarks/test" if MINI else CFG.evaluate.data
 BENCHMARK_FILES = expand(f"{R}/benchmarks/{{split}}/manifest.json", split=["val", "test"]) if MINI else []
 
 
-def checkpoint(file):
-    """A file of the checkpoint behind a result; the row one_label shows the treatment's."""
-
-    def path(wildcards):
-        arm = CFG.report.treatment if wildcards.arm == settings.ONE_LABEL else wildcards.arm
-        return expand(file, arm=arm, seed=wildcards.seed)
-
-    return path
-
-
 rule evaluate:
-    message:
-        "{wildcards.benchmark} by {wildcards.arm}, seed {wildcards.seed}"
     input:
         weights=checkpoint(rules.train.output.weights),
         model=checkpoint(rules.train.output.model),
         data=BENCHMARK_FILES,
     output:
         result=f"{R}/metrics/{{arm}}/{{seed}}/{{benchmark}}.json",
-    params:
-        config=CONFIG,
-        settings=CFG.fingerprint("evaluate.backgrounds", "evaluate.limit"),
-        protocol=lambda wildcards: PROTOCOLS[wildcards.benchmark],
-        code=code_fingerprint("cocu.segment.evaluate"),
-        checkpoint=subpath(input.weights, parent=True),
-        val=options(val=f"{R}/benchmarks/val" if MINI else None),
-        test=TEST,
-        one_label=lambda wildcards: "--one-label" if wildcards.arm == settings.ONE_LABEL else "",
-    wildcard_constraints:
-        arm="|".join([*CFG.arms, settings.ONE_LABEL]),
     log:
         f"{R}/logs/evaluate/{{arm}}/{{seed}}/{{benchmark}}.log",
     benchmark:
         f"{R}/times/evaluate/{{arm}}/{{seed}}/{{benchmark}}.tsv"
+    wildcard_constraints:
+        arm="|".join([*CFG.arms, settings.ONE_LABEL]),
     conda:
         ENV
     threads: CFG.evaluate.threads
@@ -45,6 +24,17 @@ rule evaluate:
         gpu=1,
         mem_mb=memory(3000, 16000),
         runtime=minutes(20, 240),
+    params:
+        config=CONFIG,
+        settings=CFG.fingerprint("evaluate.backgrounds", "evaluate.limit"),
+        protocol=lambda wildcards: PROTOCOLS[wildcards.benchmark],
+        code=code_fingerprint("cocu.segment.evaluate"),
+        checkpoint=subpath(input.weights, parent=True),
+        val=options(val=f"{R}/benchmarks/val" if MINI else None),
+        test=lambda wildcards: TEST,
+        one_label=lambda wildcards: "--one-label" if wildcards.arm == settings.ONE_LABEL else "",
+    message:
+        "{wildcards.benchmark} by {wildcards.arm}, seed {wildcards.seed}"
     shell:
         "cocu evaluate --config {params.config} --checkpoint {params.checkpoint} --benchmark {wildcards.benchmark}"
-        " {params.val} --test {params.test} {params.one_label} --out {output.result} > {log} 2>&1"
+        " {params.val} --test {params.test:q} {params.one_label} --out {output.result} > {log} 2>&1"

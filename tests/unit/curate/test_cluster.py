@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -8,18 +10,22 @@ from tests.unit.curate.plain import inertia, unit
 
 RNG = np.random.default_rng(3)
 THEMES = RNG.normal(size=(40, 64))
-VOCABULARY = unit(THEMES[RNG.integers(0, 40, 300)] + RNG.normal(size=(300, 64)) + 1.0).astype(np.float32)
+# ten concepts a theme, as related words are: a poor start ends in a poor optimum here
+VOCABULARY = unit(np.repeat(THEMES, 10, axis=0) + 0.5 * RNG.normal(size=(400, 64)) + 1.0).astype(np.float32)
+# unrelated concepts: Ward's partition alone is often not the best
+LOOSE = unit(RNG.normal(size=(400, 8))).astype(np.float32)
 
 
 def rows(lengths: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Archives of concepts from a few themes."""
     rng = np.random.default_rng(len(lengths))
-    ids = np.concatenate([rng.choice(300, size=n, replace=False) for n in lengths]).astype(np.uint16)
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), ids
+    ids = np.concatenate([rng.integers(37) * 10 + rng.choice(40, size=n, replace=False) for n in lengths])
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), ids.astype(np.uint16)
 
 
 def test_number_of_clusters_and_first_occurrence() -> None:
     indptr, ids = rows(list(range(21)))
-    labels = cluster(VOCABULARY, indptr, ids)
+    labels = cluster(LOOSE, indptr, ids)
     for n in range(21):
         row = labels[indptr[n] : indptr[n + 1]].tolist()
         assert sorted(set(row)) == list(range((n + 1) // 2 if n > 2 else min(n, 1)))
@@ -30,7 +36,7 @@ def test_inertia_against_scikit_learn() -> None:
     sklearn = pytest.importorskip("sklearn.cluster")
     indptr, ids = rows([*range(3, 18)] * 4)
     labels, ours, theirs = cluster(VOCABULARY, indptr, ids), 0.0, 0.0
-    for start, end in zip(indptr[:-1], indptr[1:], strict=True):
+    for start, end in pairwise(indptr):
         points = VOCABULARY[ids[start:end]].astype(np.float64)
         ours += inertia(points, labels[start:end])
         theirs += sklearn.KMeans((len(points) + 1) // 2, n_init=10, random_state=0).fit(points).inertia_
@@ -38,14 +44,16 @@ def test_inertia_against_scikit_learn() -> None:
 
 
 def test_no_single_move_helps() -> None:
-    indptr, ids = rows([14])
-    labels, points = cluster(VOCABULARY, indptr, ids), VOCABULARY[ids].astype(np.float64)
-    best = inertia(points, labels)
-    for i in range(14):
-        for k in range(7):
-            moved = labels.copy()
-            moved[i] = k
-            assert inertia(points, moved) >= best - 1e-8
+    indptr, ids = rows([12] * 15)
+    labels = cluster(LOOSE, indptr, ids)
+    for start, end in pairwise(indptr):
+        points, found = LOOSE[ids[start:end]].astype(np.float64), labels[start:end]
+        best = inertia(points, found)
+        for i in range(12):
+            for k in range(6):
+                moved = found.copy()
+                moved[i] = k
+                assert len(set(moved.tolist())) < 6 or inertia(points, moved) >= best - 1e-8
 
 
 def test_a_row_does_not_depend_on_the_others() -> None:

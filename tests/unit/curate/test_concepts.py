@@ -30,7 +30,7 @@ VOCABULARY = [
         ("the bus-stop sign", ["bus stop sign"]),
         ("people with boxes", ["person", "box"]),
         ("a glass and glasses", ["glass", "glasses"]),
-        ("ｃａｒ\u00a0box's", ["car", "box"]),
+        ("\uff43\uff41\uff52\u00a0box's", ["car", "box"]),
         ("", []),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from cocu.config import Config
 from cocu.errors import DataError
 from cocu.report import panel
-from cocu.report.panel import Strip, cielab, choose_benchmark, class_colours, class_names, draw_panel, overlay
+from cocu.report.panel import Strip, choose_benchmark, cielab, class_colours, class_names, draw_panel, overlay
 from cocu.segment.benchmarks import read_benchmark
 from cocu.segment.mmseg import Example
 

@@ -61,7 +61,7 @@ def test_results_that_do_not_belong_are_refused(
 def test_missing_result_is_named(config: Config, write_metrics: Callable[..., Path]) -> None:
     metrics = write_metrics()
     (metrics / "one_label" / "2" / "mini_context.json").unlink()
-    with pytest.raises(DataError, match="one_label/2/mini_context.json"):
+    with pytest.raises(DataError, match=r"one_label/2/mini_context\.json"):
         compare(config, metrics)
 
 

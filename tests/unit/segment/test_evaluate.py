@@ -142,3 +142,12 @@ def test_a_result_outside_its_place_is_refused(
     paths = {"checkpoint": checkpoint, "benchmark": "tiny", "val": None, "test": root, "one_label": False}
     with pytest.raises(ConfigError, match="ARM/SEED/BENCHMARK"):
         evaluate.run(experiment(), **paths, out=tmp_path / "tiny.json")
+
+
+def test_a_batch_holds_no_more_pixels_than_allowed(
+    model: Any, normalisation: Any, benchmark_of: Make, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = benchmark_segmenter(model, normalisation, benchmark_of())
+    monkeypatch.setattr(evaluate, "BATCH", 2 * 16 * 16)
+    evaluate.choose_background(segmenter, benchmark_of(), root, (0.5,), 0)
+    assert model.calls == 3  # of 2, 1 and, at its own size, 1 image

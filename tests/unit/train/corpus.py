@@ -1,0 +1,83 @@
+"""A tiny corpus with captions, side-cars and an archive, for the training tests."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cocu.config import Config, validate
+from cocu.corpus.shards import write_shard
+from cocu.curate.tables import CAPTIONS, Archive, keys_sha256, write_archive, write_table
+from cocu.io import write_json, write_text
+
+PAIRS, SHARDS = 12, 2
+VOCABULARY = ("dog", "cat", "grass")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the corpus lies."""
+
+    corpus: Path
+    captions: Path
+    archive: Path
+
+
+def make_files(root: Path) -> Files:
+    """24 pairs in two shards; every caption names a dog, every archive row a cat and then grass."""
+    rng = np.random.default_rng(0)
+    shards, described = [], []
+    captions, archive = root / "captions", root / "archive"
+    for s in range(SHARDS):
+        stem = f"{s:05d}"
+        samples = []
+        for i in range(PAIRS):
+            stream = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(stream, "JPEG")
+            samples.append((f"{i:05d}", stream.getvalue(), f"a photo of dog {i}"))
+        write_shard(root / f"{stem}.tar", samples)
+        keys = [f"toy/{stem}/{name}" for name, _, _ in samples]
+        columns = {"key": keys, "caption": [c for _, _, c in samples], "concepts": [[0]] * PAIRS}
+        write_table(captions / f"{stem}.parquet", CAPTIONS, columns)
+        row = np.arange(PAIRS + 1, dtype=np.int64) * 2
+        ids, scores = np.array([1, 2] * PAIRS, np.uint16), np.array([2.0, 1.0] * PAIRS, np.float32)
+        write_archive(archive / f"{stem}.parquet", keys, Archive(row, ids, scores, np.zeros(2 * PAIRS, np.uint16)))
+        shards.append({"path": f"{stem}.tar", "samples": PAIRS, "sha256": stem})
+        described.append({"stem": stem, "rows": PAIRS, "keys_sha256": keys_sha256(keys)})
+    write_json(root / "manifest.json", {"corpus": "toy", "shards": shards})
+    write_json(captions / "manifest.json", {"vocabulary": {"concepts": len(VOCABULARY)}, "shards": described})
+    write_text(captions / "vocabulary.txt", "\n".join(VOCABULARY) + "\n")
+    return Files(root / "manifest.json", captions, archive)
+
+
+def tiny_config(**train: object) -> Config:
+    """The smallest configuration that trains."""
+    return validate(
+        {
+            "experiment": "toy",
+            "seeds": [1],
+            "arms": {"groupvit": {}, "cocu": {"train": {"prompts": {"source": "archive"}}}},
+            "model": {
+                "image_size": 32,
+                "patch_size": 4,
+                "stem": "convolutional",
+                "stem_channels": [8, 16],
+                "stem_strides": [2, 2],
+                "width": 16,
+                "heads": 2,
+                "stages": [{"depth": 0, "group_tokens": 4}],
+                "text_width": 16,
+                "text_heads": 2,
+                "text_layers": 1,
+                "context_length": 16,
+                "embed_dim": 8,
+                "projector_layers": 1,
+            },
+            "train": {"steps": 6, "batch_size": 8, "log_every": 1, "checkpoint_every": 2, "lr": 1e-3, **train},
+            "evaluate": {"benchmarks": ["mini_voc"]},
+        }
+    )
