@@ -20,10 +20,10 @@ smoke: $(ENVIRONMENT)
 	$(SNAKEMAKE) --configfile config/smoke.yaml
 	@echo && cat results/smoke/tables/main.md
 
-# One thread a process: the tests already run side by side.
+# One thread a process: the tests already run side by side, those of a group on one worker.
 test: export OMP_NUM_THREADS = 1
 test: $(ENVIRONMENT)
-	$(BIN)/python -m pytest -n logical --dist worksteal
+	$(BIN)/python -m pytest -n logical --dist loadgroup
 
 lint: $(ENVIRONMENT)
 	$(BIN)/ruff check .
@@ -35,7 +35,7 @@ lint: $(ENVIRONMENT)
 # The stamp is written last, so that an environment that was cut off is completed by the next call.
 $(ENVIRONMENT): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "cocu needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) --version 2>&1): make PYTHON=python3.12 ..."; exit 5; }
+	  echo "cocu needs Python 3.11 or later, and $(PYTHON) is not: make PYTHON=python3.12 ..."; exit 5; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) has no venv module. On Debian or Ubuntu: sudo apt-get install python3-venv"; exit 5; }
 	@echo "Making the environment in .venv (some three minutes, 7 GB)"

@@ -42,9 +42,10 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
-# The verbs read this file. It is written under the workflow's lock, so that neither a dry run nor a second workflow
-# changes it while jobs run; the rules' fingerprints, not its time, decide what runs again.
+# Before the first job, and not in a dry run: one workflow at a time works on an experiment, and the verbs read its
+# configuration from a file. The rules' fingerprints, not that file's time, decide what runs again.
 onstart:
+    hold_lock()
     write_text(Path(CONFIG), settings.dump(CFG))
 
 

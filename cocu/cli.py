@@ -7,8 +7,8 @@ exit code says which kind it was. Stages are imported inside their verbs, so tha
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 

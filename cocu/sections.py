@@ -33,6 +33,7 @@ class MiniWorld(Section):
     pairs_per_shard: int = Field(1_000, ge=1)
     objects_per_scene: tuple[int, int] = (2, 3)
     object_side: tuple[Fraction, Fraction] = (0.38, 0.62)
+    thing_salience: Positive = 0.2
     mention_second_object: Fraction = 0.25
     mention_stuff: Fraction = 0.2
     seed: int = Field(0, ge=0)

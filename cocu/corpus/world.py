@@ -36,6 +36,7 @@ SPRITES = {
     "person": "1F9CD",
     "tv": "1F4FA",
 }
+LIVING = frozenset({"bird", "cat", "cow", "dog", "horse", "person"})
 FAR = ("sky", "wall")  # what fills a scene above its horizon
 NEAR = ("grass", "water", "road", "floor")  # and below it
 OBJECTS = tuple(SPRITES)
@@ -106,25 +107,30 @@ def draw_scene(world: MiniWorld, rng: np.random.Generator, sprites: Sprites) -> 
     image = image * rng.uniform(0.85, 1.15) + rng.normal(0, 0.015, image.shape)
     areas = np.bincount(mask.ravel(), minlength=len(NAMES))
     visible = [int(i) for i in np.argsort(-areas, kind="stable") if areas[i] >= VISIBLE_SHARE * mask.size]
-    caption = partial_caption(visible, areas, rng, world.mention_second_object, world.mention_stuff)
+    caption = partial_caption(visible, areas, rng, world)
     pixels = (np.clip(image, 0, 1) * 255).astype(np.uint8)
     return Scene(pixels, mask, tuple(NAMES[i] for i in visible), caption)
 
 
 def partial_caption(
-    visible: Sequence[int], areas: npt.NDArray[np.int64], rng: np.random.Generator, second: float, stuff: float
+    visible: Sequence[int], areas: npt.NDArray[np.int64], rng: np.random.Generator, world: MiniWorld
 ) -> str:
-    """One object drawn by area, a second with probability `second`, one of the stuff with probability `stuff`."""
+    """One object drawn by area and salience, sometimes a second one, sometimes one of the stuff.
+
+    People name what lives before what merely stands there (the reporting bias of captions, Misra et al. 2016, "Seeing
+    through the Human Reporting Bias"): `thing_salience` is the weight of a thing beside a living being of its size.
+    """
     things = [i for i in visible if NAMES[i] in SPRITES]
     places = [i for i in visible if NAMES[i] not in SPRITES]
     if not things:
         return f"a photo of the {NAMES[places[0]]}"
-    weights = areas[things] / areas[things].sum()
-    count = 2 if len(things) > 1 and rng.random() < second else 1
+    weights = areas[things] * np.where([NAMES[i] in LIVING for i in things], 1.0, world.thing_salience)
+    weights = weights / weights.sum()
+    count = 2 if len(things) > 1 and rng.random() < world.mention_second_object else 1
     named = [_article(NAMES[i]) for i in rng.choice(things, size=count, replace=False, p=weights)]
     forms = ONE if count == 1 else TWO
     text = forms[rng.integers(len(forms))].format(*named)
-    if rng.random() < stuff:
+    if rng.random() < world.mention_stuff:
         text += PLACES[rng.integers(len(PLACES))].format(NAMES[places[rng.integers(len(places))]])
     return text
 

@@ -1,5 +1,8 @@
 # What the rules share: where the files of the experiment lie, which corpora, shards and arms it has, and what a job needs.
 
+import fcntl
+import os
+
 from braceexpand import braceexpand
 
 from cocu.segment.benchmarks import read_benchmark
@@ -29,6 +32,21 @@ def protocol(benchmark):
 
 
 PROTOCOLS = {benchmark: protocol(benchmark) for benchmark in CFG.evaluate.benchmarks}
+
+
+LOCK = Path(R) / ".lock"
+
+
+def hold_lock():
+    """Lock the experiment until this process ends, however it ends: Snakemake's own lock would outlive a kill -9."""
+    try:
+        LOCK.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(LOCK, os.O_CREAT | os.O_WRONLY)  # never closed: the lock goes with the process
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WorkflowError(f"Another workflow is at work on {R} (it holds {LOCK}): wait for it, or end it.")
+    except OSError as error:
+        raise WorkflowError(f"{R} cannot be written ({error.strerror}): check the folder's owner and mount.")
 
 
 SIZES = {"web_pairs", "train_pairs", "val_images", "test_images"}

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cocu import cli
+from cocu.config import Config, load
+from cocu.errors import ConfigError, DataError, EnvironmentFault, NumericsError
+
+ROOT = Path(__file__).parents[2]
+BASE = ["--config", str(ROOT / "config/config.yaml")]
+
+
+def call(*arguments: object) -> int:
+    """The exit code of `cocu ARGUMENTS`, run in this process."""
+    with pytest.raises(SystemExit) as end:
+        cli.app([str(a) for a in arguments])
+    return int(end.value.code or 0)
+
+
+def test_config_prints_the_resolved_configuration(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    overlay = tmp_path / "over.yaml"
+    overlay.write_text("train: {lr: 0.5}")
+    assert call("config", *BASE, "--config", overlay) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["train"]["lr"] == 0.5
+    assert printed["train"]["batch_size"] == load([ROOT / "config/config.yaml"]).train.batch_size
+
+
+def test_a_wrong_key_is_one_sentence_and_exit_code_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    overlay = tmp_path / "over.yaml"
+    overlay.write_text("train: {lrr: 0.5}")
+    assert call("config", *BASE, "--config", overlay) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "cocu: Unknown key train.lrr; did you mean 'lr'? Correct or remove it.\n"
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ConfigError, 2), (DataError, 3), (NumericsError, 4), (EnvironmentFault, 5)]
+)
+def test_exit_codes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: type[Exception], code: int
+) -> None:
+    from cocu.report import tables
+
+    def fail(*_: object, **__: object) -> None:
+        raise error("A sentence.\nAnother one.")
+
+    monkeypatch.setattr(tables, "run", fail)
+    assert call("tables", *BASE, "--metrics", "m", "--out", "o") == code
+    assert capsys.readouterr().err == "cocu: A sentence.\ncocu: Another one.\n"
+
+
+def test_an_error_that_no_user_can_act_on_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cocu.report import tables
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(tables, "run", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.app(["tables", *BASE, "--metrics", "m", "--out", "o"])
+
+
+def test_train_gets_the_arm_applied_and_paths_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cocu.train import loop
+
+    seen: dict[str, object] = {}
+
+    def run(config: Config, **given: object) -> None:
+        seen.update(given, config=config)
+
+    monkeypatch.setattr(loop, "run", run)
+    options = ["--corpus", "c.json", "--captions", "cap", "--out", "o", "--state", "s"]
+    assert call("train", *BASE, "--arm", "cocu_top3", "--seed", 3, *options) == 0
+    config = seen.pop("config")
+    assert isinstance(config, Config)
+    assert config.train.prompts.sampling == "top"
+    assert seen == {
+        "seed": 3, "corpus": Path("c.json"), "captions": Path("cap"), "archive": None, "val": None,
+        "out": Path("o"), "state": Path("s"),
+    }  # fmt: skip
+
+
+def test_help_loads_no_heavy_package() -> None:
+    code = "import sys; from cocu import cli\ntry: cli.app(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    modules = set(run.stdout.split())
+    assert "embed-vocabulary" in modules  # a word of the help itself
+    assert not modules & {"torch", "numpy", "mmseg", "open_clip", "faiss", "matplotlib", "numba", "pyarrow"}
+
+
+def test_every_verb_has_a_help_text() -> None:
+    verbs = [command.callback.__doc__ for command in cli.app.registered_commands if command.callback]
+    assert len(verbs) == 16
+    assert all(verbs)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from cocu import io
+from cocu.errors import DataError, EnvironmentFault
+from cocu.io import atomic_path, code_fingerprint, file_sha256, read_json, write_json, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "new/result.txt"
+    with atomic_path(target) as temporary:
+        temporary.write_text("half")
+        assert not target.exists()
+    assert target.read_text() == "half"
+    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
+        temporary.write_text("never seen")
+        raise KeyboardInterrupt
+    assert target.read_text() == "half"
+    assert names(target.parent) == ["result.txt"]
+
+
+def test_a_folder_replaces_the_one_before_it(tmp_path: Path) -> None:
+    target = tmp_path / "shards"
+    for name in ("old", "new"):
+        with atomic_path(target) as temporary:
+            temporary.mkdir()
+            (temporary / name).touch()
+    assert names(target) == ["new"]
+    assert names(tmp_path) == ["shards"]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(errno.ENOSPC, "No room left while writing .*result"), (errno.EROFS, "result cannot be written")],
+)
+def test_a_full_or_read_only_disk_is_a_sentence(tmp_path: Path, code: int, said: str) -> None:
+    with pytest.raises(EnvironmentFault, match=said), atomic_path(tmp_path / "result") as temporary:
+        temporary.write_text("half")
+        raise OSError(code, os.strerror(code))
+    assert names(tmp_path) == []
+
+
+def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "result"):
+        raise FileNotFoundError(errno.ENOENT, "an input")
+
+
+def test_json_is_sorted_and_read_back(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1, "a": [2]})
+    assert (tmp_path / "a.json").read_text() == '{\n  "a": [\n    2\n  ],\n  "b": 1\n}\n'
+    assert read_json(tmp_path / "a.json") == {"a": [2], "b": 1}
+
+
+def test_missing_and_damaged_json_are_data_errors(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Cannot read .*a.json: No such file or directory. Run the stage"):
+        read_json(tmp_path / "a.json")
+    write_text(tmp_path / "a.json", '{"a": ')
+    with pytest.raises(DataError, match=r"a\.json is not valid JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_file_sha256_is_the_standard_one(tmp_path: Path) -> None:
+    write_text(tmp_path / "abc", "abc")
+    assert file_sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package `cocu` with stage -> helper -> deep, stage -> sub.leaf, and a bystander."""
+    sources = {
+        "io.py": "",
+        "log.py": "x = 1",
+        "stage.py": "from cocu.helper import f\nfrom cocu import log\nfrom cocu.sub import leaf",
+        "helper.py": "def f():\n    import cocu.deep",
+        "deep.py": "x = 1",
+        "bystander.py": "x = 1",
+        "sub/__init__.py": "",
+        "sub/leaf.py": "import cocu.helper",
+    }
+    for name, text in sources.items():
+        write_text(tmp_path / "cocu" / name, text)
+    monkeypatch.setattr(io, "__file__", str(tmp_path / "cocu/io.py"))
+    return tmp_path / "cocu"
+
+
+@pytest.mark.parametrize("name", ["stage.py", "helper.py", "deep.py", "sub/leaf.py", "sub/__init__.py"])
+def test_a_stage_s_fingerprint_follows_its_imports(package: Path, name: str) -> None:
+    before = code_fingerprint("cocu.stage")
+    (package / name).write_text((package / name).read_text() + "\ny = 2")
+    assert code_fingerprint("cocu.stage") != before
+
+
+@pytest.mark.parametrize("name", ["bystander.py", "log.py"])
+def test_a_stage_s_fingerprint_ignores_what_it_does_not_run(package: Path, name: str) -> None:
+    before = code_fingerprint("cocu.stage")
+    (package / name).write_text("y = 2")
+    assert code_fingerprint("cocu.stage") == before
+
+
+@pytest.mark.parametrize(
+    "stage", ["corpus.build", "corpus.benchmarks", "clip.standin", "clip.embed", "curate.captions", "curate.archive"]
+)
+def test_stages_depend_on_no_later_part(stage: str) -> None:
+    """An edit in a later part of the pipeline must not rebuild corpus, CLIP and archive."""
+    order = ["corpus", "clip", "curate", "train", "segment", "report"]
+    root = Path(io.__file__).parent.parent
+    later = order[order.index(stage.split(".")[0]) + 1 :]
+    seen, todo = set(), [f"cocu.{stage}"]
+    while todo:
+        module = todo.pop()
+        if module not in seen and (path := io._source(root, module)):
+            seen.add(module)
+            todo += io._imports(path)
+    assert not [module for module in seen if module.split(".")[1] in later]

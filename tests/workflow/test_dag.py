@@ -1,0 +1,200 @@
+"""What Snakemake would run: after which change, for which configuration, and what it says about a wrong one.
+
+No stage runs: a finished experiment is faked with empty files, whose fingerprints `--touch` records.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflow.conftest import Checkout, make_checkout
+
+pytestmark = pytest.mark.xdist_group("dag")  # one worker fakes the experiment, and only once
+SMOKE = ("--configfile", "config/smoke.yaml")
+ARCHIVED = 2  # arms of the smoke experiment whose prompts come from the archive: cocu and cocu_top3
+ARMS, SEEDS, BENCHMARKS = 4, 2, 2
+REPORTS = {"tables": 1, "figures": 1, "panel": 1}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    checkout = make_checkout(tmp_path_factory.mktemp("dag"))
+    for line in checkout.snakemake("--summary", *SMOKE).splitlines():
+        if line.startswith("results/"):
+            file = checkout.root / line.split("\t")[0]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    checkout.snakemake("--touch", "--forceall", "--cores", "1", *SMOKE)
+    return checkout
+
+
+@pytest.fixture
+def done(finished: Checkout) -> Iterator[Checkout]:
+    """The finished experiment; what a test changes in its code and configuration is put back."""
+    files = [p for part in ("cocu", "config", "workflow") for p in (finished.root / part).rglob("*") if p.is_file()]
+    before = {file: (file.read_bytes(), file.stat()) for file in files if "__pycache__" not in file.parts}
+    yield finished
+    for file, (content, stat) in before.items():
+        if file.read_bytes() != content:
+            file.write_bytes(content)
+            os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def overlay(checkout: Checkout, data: object) -> tuple[str, ...]:
+    """Arguments that lay `data` over the smoke experiment."""
+    (checkout.root / "config/over.yaml").write_text(yaml.safe_dump(data))
+    return (*SMOKE, "config/over.yaml")
+
+
+def test_a_finished_experiment_has_nothing_to_do(done: Checkout) -> None:
+    assert done.planned(*SMOKE) == {}
+
+
+def test_documents_run_nothing(done: Checkout) -> None:
+    (done.root / "README.md").write_text("Changed.")
+    done.append("workflow/report/main.rst", "\nChanged.\n")
+    done.append("config/config.yaml", "# Changed.\n")
+    assert done.planned(*SMOKE) == {}
+
+
+def test_an_edit_in_curation_runs_curation_and_what_follows(done: Checkout) -> None:
+    done.append("cocu/curate/rank.py", "\nCHANGED = 1\n")
+    assert done.planned(*SMOKE) == {
+        "archive": SEEDS,
+        "quality": SEEDS,
+        "train": ARCHIVED * SEEDS,
+        "evaluate": (ARCHIVED + 1) * SEEDS * BENCHMARKS,  # and one_label, of the treatment
+        **REPORTS,
+    }
+
+
+def test_an_edit_of_the_matcher_runs_all_of_curation_but_no_corpus_and_no_clip(done: Checkout) -> None:
+    done.append("cocu/curate/concepts.py", "\nCHANGED = 1\n")
+    planned = done.planned(*SMOKE)
+    assert planned["captions"] == planned["embed_vocabulary"] == planned["archive"] == SEEDS
+    assert planned["train"] == ARMS * SEEDS
+    assert not {"corpus", "benchmarks", "clip", "embed"} & set(planned)
+
+
+def test_an_edit_of_the_tables_runs_the_reports_alone(done: Checkout) -> None:
+    done.append("cocu/report/tables.py", "\nCHANGED = 1\n")
+    assert done.planned(*SMOKE) == REPORTS
+
+
+def test_a_seed_more_runs_that_seed_and_the_comparison(done: Checkout) -> None:
+    assert done.planned(*overlay(done, {"seeds": [0, 1, 2]})) == {
+        "corpus": 1,
+        "captions": 1,
+        "embed": 2,
+        "embed_vocabulary": 1,
+        "archive": 1,
+        "oracle": 1,
+        "quality": 1,
+        "train": ARMS,
+        "evaluate": (ARMS + 1) * BENCHMARKS,
+        "tables": 1,
+        "figures": 1,
+    }
+
+
+def test_a_learning_rate_runs_training_and_what_follows(done: Checkout) -> None:
+    assert done.planned(*overlay(done, {"train": {"lr": 0.5}})) == {
+        "train": ARMS * SEEDS,
+        "evaluate": (ARMS + 1) * SEEDS * BENCHMARKS,
+        **REPORTS,
+    }
+
+
+def test_an_override_runs_its_arm_alone(done: Checkout) -> None:
+    over = {"arms": {"cocu_top3": {"train": {"lr": 0.5}}}}
+    assert done.planned(*overlay(done, over)) == {
+        "train": SEEDS,
+        "evaluate": SEEDS * BENCHMARKS,
+        "tables": 1,
+        "figures": 1,
+    }
+
+
+def test_a_new_arm_runs_alone(done: Checkout) -> None:
+    over = {"arms": {"uniform": {"train": {"prompts": {"source": "archive", "sampling": "uniform"}}}}}
+    assert done.planned(*overlay(done, over)) == {
+        "train": SEEDS,
+        "evaluate": SEEDS * BENCHMARKS,
+        "tables": 1,
+        "figures": 1,
+    }
+
+
+def test_more_test_images_run_the_evaluation_but_no_training(done: Checkout) -> None:
+    assert done.planned(*overlay(done, {"corpus": {"mini": {"test_images": 17}}})) == {
+        "benchmarks": 1,
+        "evaluate": (ARMS + 1) * SEEDS * BENCHMARKS,
+        **REPORTS,
+    }
+
+
+def test_another_protocol_runs_that_benchmark_alone(done: Checkout) -> None:
+    file = done.root / "config/benchmarks/mini_voc.yaml"
+    file.write_text(file.read_text().replace("stride: 24", "stride: 48"))
+    assert done.planned(*SMOKE) == {"evaluate": (ARMS + 1) * SEEDS, **REPORTS}
+
+
+@pytest.mark.parametrize(
+    ("name", "embed", "arms"),
+    [("cc3m", 11, 3), ("full", 95, 3)],  # 332 and 3,027 shards, 32 a job
+)
+def test_the_dag_is_visible_without_the_data(done: Checkout, name: str, embed: int, arms: int) -> None:
+    assert done.planned("--configfile", f"config/{name}.yaml") == {
+        "corpus": 1,
+        "captions": 1,
+        "embed": embed,
+        "embed_vocabulary": 1,
+        "archive": 1,
+        "train": arms * 3,
+        "evaluate": (arms + 1) * 3 * 2,
+        **REPORTS,
+    }
+
+
+def test_without_the_data_the_corpus_says_what_is_missing(checkout: Checkout) -> None:
+    said = checkout.snakemake("--cores", "1", "--configfile", "config/cc3m.yaml", code=1)
+    assert "cocu: 332 of 332 shards of corpus.shards are missing" in said
+
+
+def test_a_wrong_key_is_a_sentence(done: Checkout) -> None:
+    said = done.snakemake("-n", *overlay(done, {"train": {"lrr": 1}}), code=1)
+    assert "Unknown key train.lrr; did you mean 'lr'? Correct or remove it." in said
+    assert "Traceback" not in said
+
+
+def test_a_key_given_twice_is_refused(done: Checkout) -> None:
+    (done.root / "config/over.yaml").write_text("seeds: [0]\nseeds: [1]\n")
+    assert "key 'seeds' is given twice" in done.snakemake("-n", *SMOKE, "config/over.yaml", code=1)
+
+
+def test_a_benchmark_that_is_not_there_is_named(done: Checkout) -> None:
+    said = done.snakemake("-n", *overlay(done, {"evaluate": {"benchmarks": ["mini_vok"]}}), code=1)
+    assert "No benchmark 'mini_vok'" in said
+    assert "did you mean 'mini_voc'" in said
+
+
+def test_a_dry_run_writes_nothing(checkout: Checkout) -> None:
+    checkout.planned(*SMOKE)
+    assert not (checkout.root / "results").exists()
+
+
+def test_two_workflows_do_not_share_an_experiment(checkout: Checkout) -> None:
+    import fcntl
+
+    lock = checkout.root / "results/smoke/.lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        said = checkout.snakemake("--cores", "1", *SMOKE, code=1)
+    assert "Another workflow is at work on results/smoke" in said
+    assert not Path(checkout.root, "results/smoke/config.yaml").exists()

@@ -1,0 +1,83 @@
+"""The whole workflow for real, with toy sizes: it ends, it repeats itself, and it survives kill -9."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cocu.config import load
+from cocu.train.checkpoint import STATE
+from tests.workflow.conftest import Checkout, make_checkout
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smoke")]
+RUN = ("--cores", "2", "--resources", "gpu=8", "--configfile", "config/smoke.yaml")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    checkout = make_checkout(tmp_path_factory.mktemp("smoke"))
+    checkout.snakemake(*RUN)
+    return checkout
+
+
+def result(checkout: Checkout, path: str) -> Path:
+    return checkout.root / "results/smoke" / path
+
+
+def metrics(checkout: Checkout, arm: str) -> Any:
+    data = json.loads(result(checkout, f"metrics/{arm}/0/mini_context.json").read_text())
+    return {key: value for key, value in data.items() if key != "card"}
+
+
+def test_the_table_has_a_row_an_arm_and_benchmark(finished: Checkout) -> None:
+    config = load([finished.root / "config/config.yaml", finished.root / "config/smoke.yaml"])
+    with result(finished, "tables/main.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {(row["arm"], row["benchmark"]) for row in rows} == {
+        (arm, benchmark) for arm in [*config.arms, "one_label"] for benchmark in config.evaluate.benchmarks
+    }
+    assert all(row["seeds"] == "2" and 0 <= float(row["miou_mean"]) <= 100 for row in rows)
+
+
+def test_run_again_it_has_nothing_to_do(finished: Checkout) -> None:
+    assert "Nothing to be done" in finished.snakemake(*RUN)
+
+
+def test_no_result_names_a_place_on_this_machine(finished: Checkout) -> None:
+    files = [file for file in result(finished, "").rglob("*.json") if "logs" not in file.parts]
+    assert len(files) > 20
+    assert not [file for file in files if str(finished.root) in file.read_text()]
+
+
+def test_killed_in_training_the_same_command_ends_with_the_same_bytes(finished: Checkout, checkout: Checkout) -> None:
+    overlay = {"seeds": [0], "run_arms": ["groupvit", "cocu"]}
+    (checkout.root / "config/less.yaml").write_text(yaml.safe_dump(overlay))
+    command = (*RUN, "config/less.yaml")
+
+    process = checkout.start(*command)
+    deadline = time.monotonic() + 300
+    while not list(checkout.root.glob(f"results/smoke/state/*/*/*/{STATE}")):  # the first checkpoint of any training
+        assert process.poll() is None, "the workflow ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+    checkout.snakemake(*command)
+    logs = [log.read_text() for log in result(checkout, "logs/train").rglob("*.log")]
+    assert any("Resuming at step 4" in log for log in logs)
+    same = ["curation/train0/archive/00000.parquet", "curation/train0/captions/vocabulary.txt"]
+    for arm in ("groupvit", "cocu"):
+        same += [f"checkpoints/{arm}/0/model.safetensors", f"checkpoints/{arm}/0/curve.csv"]
+    for path in same:
+        assert result(checkout, path).read_bytes() == result(finished, path).read_bytes(), path
+    for arm in ("groupvit", "cocu", "one_label"):
+        assert metrics(checkout, arm) == metrics(finished, arm)
