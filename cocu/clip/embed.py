@@ -21,7 +21,8 @@ from torch import Tensor
 
 from cocu.clip.encoder import STAND_IN, ClipEncoder, load_encoder
 from cocu.config import Config
-from cocu.corpus.shards import Pair, ShardFile, decode_image, manifest_shards, read_pairs
+from cocu.corpus.images import decode_image
+from cocu.corpus.shards import Pair, ShardFile, manifest_shards, read_pairs
 from cocu.errors import ConfigError, DataError, NumericsError
 from cocu.io import atomic_path, file_sha256, read_json, write_json
 from cocu.log import RunCard, progress

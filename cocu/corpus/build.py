@@ -26,7 +26,7 @@ from cocu.errors import ConfigError, DataError
 from cocu.io import atomic_path, file_sha256, write_json
 from cocu.log import RunCard, progress
 
-STREAMS = {"web": 0, "train": 1, "val": 2, "test": 3}  # what a random stream is for
+STREAMS = {"web": 0, "train": 1, "val": 2, "test": 3, "probe": 4}  # what a random stream is for
 JPEG_QUALITY = 95
 HOW_TO_GET_CC3M = (
     "CC3M's images come with img2dataset, from the list of addresses and captions that its authors give out: "

@@ -104,11 +104,11 @@ def draw_scene(world: MiniWorld, rng: np.random.Generator, sprites: Sprites) -> 
     low, high = world.objects_per_scene
     for name in rng.choice(len(OBJECTS), size=rng.integers(low, high + 1), replace=False):
         _paste(image, mask, int(name), sprites[OBJECTS[name]], rng, world.object_side)
-    image = image * rng.uniform(0.85, 1.15) + rng.normal(0, 0.015, image.shape)
+    lit = image * rng.uniform(0.85, 1.15) + rng.normal(0, 0.015, image.shape)
     areas = np.bincount(mask.ravel(), minlength=len(NAMES))
     visible = [int(i) for i in np.argsort(-areas, kind="stable") if areas[i] >= VISIBLE_SHARE * mask.size]
     caption = partial_caption(visible, areas, rng, world)
-    pixels = (np.clip(image, 0, 1) * 255).astype(np.uint8)
+    pixels = (np.clip(lit, 0, 1) * 255).astype(np.uint8)
     return Scene(pixels, mask, tuple(NAMES[i] for i in visible), caption)
 
 
@@ -136,9 +136,13 @@ def partial_caption(
 
 
 def complete_caption(names: Sequence[str], rng: np.random.Generator) -> str:
-    """A caption that names everything visible, in random order."""
-    shuffled = [_article(names[i]) for i in rng.permutation(len(names))]
-    return " and ".join(filter(None, (", ".join(shuffled[:-1]), shuffled[-1])))
+    """A caption for the stand-in CLIP: everything visible in random order; every other one stops early.
+
+    The early stops let it read a single concept, which is what `a photo of a {c}` will ask for.
+    """
+    number = len(names) if rng.random() < 0.5 else int(rng.integers(1, len(names) + 1))
+    shuffled = [_article(names[i]) for i in rng.permutation(len(names))[:number]]
+    return "a photo of " + " and ".join(filter(None, (", ".join(shuffled[:-1]), shuffled[-1])))
 
 
 def _article(name: str) -> str:
@@ -156,7 +160,7 @@ def _paste(
     opacity = cv2.resize(sprite.opacity, (width, height), interpolation=cv2.INTER_AREA)
     if rng.random() < 0.5:
         colour, opacity = colour[:, ::-1], opacity[:, ::-1]
-    tinted = np.clip(colour * rng.uniform(0.8, 1.2, 3).astype(np.float32), 0, 1)
+    tinted = np.clip(colour * rng.uniform(0.9, 1.1, 3).astype(np.float32), 0, 1)
     top, left = rng.integers(0, side - height + 1), rng.integers(0, side - width + 1)
     window = np.s_[top : top + height, left : left + width]
     image[window] += opacity[..., None] * (tinted - image[window])
@@ -164,21 +168,23 @@ def _paste(
 
 
 def _flat(rng: np.random.Generator, h: int, w: int, colour: tuple[float, float, float], noise: float) -> Floats:
-    base = np.asarray(colour) * rng.uniform(0.85, 1.15, 3)
+    base = np.asarray(colour) * rng.uniform(0.9, 1.1, 3)
     return (base + rng.normal(0, noise, (h, w, 1))).astype(np.float32)
 
 
 def _sky(rng: np.random.Generator, h: int, w: int) -> Floats:
     fade = np.linspace(0, 0.25, h, dtype=np.float32)[:, None, None]
     clouds = cv2.resize(rng.random((4, 4), np.float32), (w, h), interpolation=cv2.INTER_CUBIC)[..., None]
-    return _flat(rng, h, w, (0.45, 0.68, 0.92), 0.01) + fade + 0.25 * np.clip(clouds - 0.6, 0, 1)
+    colour: Floats = _flat(rng, h, w, (0.45, 0.68, 0.92), 0.01) + fade + 0.25 * np.clip(clouds - 0.6, 0, 1)
+    return colour
 
 
 def _wall(rng: np.random.Generator, h: int, w: int) -> Floats:
     rows, columns = np.mgrid[:h, :w]
     course, brick, shift = 4, int(rng.integers(7, 11)), int(rng.integers(0, 8))
     mortar = (rows % course == 0) | ((columns + shift + (rows // course % 2) * (brick // 2)) % brick == 0)
-    return _flat(rng, h, w, (0.66, 0.35, 0.28), 0.03) + 0.22 * mortar[..., None].astype(np.float32)
+    colour: Floats = _flat(rng, h, w, (0.66, 0.35, 0.28), 0.03) + 0.22 * mortar[..., None].astype(np.float32)
+    return colour
 
 
 def _grass(rng: np.random.Generator, h: int, w: int) -> Floats:
@@ -188,13 +194,15 @@ def _grass(rng: np.random.Generator, h: int, w: int) -> Floats:
 def _water(rng: np.random.Generator, h: int, w: int) -> Floats:
     rows, columns = np.mgrid[:h, :w].astype(np.float32)
     waves = np.sin(rows * rng.uniform(1.0, 1.5) + 1.2 * np.sin(columns * 0.35 + rng.uniform(0, 6)))
-    return _flat(rng, h, w, (0.13, 0.40, 0.55), 0.02) + 0.08 * waves[..., None]
+    colour: Floats = _flat(rng, h, w, (0.13, 0.40, 0.55), 0.02) + 0.08 * waves[..., None]
+    return colour
 
 
 def _road(rng: np.random.Generator, h: int, w: int) -> Floats:
     rows, columns = np.mgrid[:h, :w]
     lane = (abs(rows - h * rng.uniform(0.3, 0.7)) < 1) & ((columns + rng.integers(0, 12)) % 12 < 6)
-    return _flat(rng, h, w, (0.38, 0.38, 0.40), 0.035) + 0.45 * lane[..., None].astype(np.float32)
+    colour: Floats = _flat(rng, h, w, (0.38, 0.38, 0.40), 0.035) + 0.45 * lane[..., None].astype(np.float32)
+    return colour
 
 
 def _floor(rng: np.random.Generator, h: int, w: int) -> Floats:
@@ -202,7 +210,10 @@ def _floor(rng: np.random.Generator, h: int, w: int) -> Floats:
     plank = int(rng.integers(5, 8))
     seams = (columns % plank == 0) | ((rows + 5 * (columns // plank)) % 17 == 0)
     tone = rng.normal(0, 0.05, w // plank + 1).astype(np.float32)[np.arange(w) // plank]
-    return _flat(rng, h, w, (0.72, 0.52, 0.32), 0.015) + tone[None, :, None] - 0.2 * seams[..., None].astype(np.float32)
+    colour: Floats = (
+        _flat(rng, h, w, (0.72, 0.52, 0.32), 0.015) + tone[None, :, None] - 0.2 * seams[..., None].astype(np.float32)
+    )
+    return colour
 
 
 TEXTURES: dict[str, Callable[[np.random.Generator, int, int], Floats]] = {

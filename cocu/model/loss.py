@@ -30,7 +30,8 @@ def multi_label(logits: Tensor) -> Tensor:
     own = torch.arange(b, device=logits.device)
     to_text = logits.flatten(1).log_softmax(1).unflatten(1, (b, m))[own, own]  # (b, m)
     to_image = logits.log_softmax(0)[own, own]  # (b, m)
-    return -(to_text.mean() + to_image.mean()) / 2
+    loss: Tensor = -(to_text.mean() + to_image.mean()) / 2
+    return loss
 
 
 def image_logits(image: Tensor, prompts: Tensor, scale: Tensor) -> Tensor:
@@ -44,6 +45,6 @@ def segment_logits(segments: Tensor, prompts: Tensor, scale: Tensor) -> Tensor:
 
     A departure from the paper, where the loss sees only the mean of the segments; the mean over g keeps the scale.
     """
-    similarity = scale * torch.einsum("ige,jme->ijmg", segments, prompts)
-    best: Tensor = similarity.logsumexp(-1)
-    return best - math.log(segments.shape[1])
+    similarity: Tensor = scale * torch.einsum("ige,jme->ijmg", segments, prompts)
+    best: Tensor = similarity.logsumexp(-1) - math.log(segments.shape[1])
+    return best

@@ -1,44 +1,29 @@
 """One checkpoint on one benchmark: choose the background threshold on val, report mIoU on test.
 
 Takes a checkpoint folder and the benchmark's data; gives metrics JSON with the exact confusion matrix. mmsegmentation's
-metric counts the same predictions and must agree to two decimals. `validation_miou` is what training's curve shows.
+metric counts the same predictions and must agree to two decimals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from cocu.config import Config
 from cocu.errors import ConfigError, EnvironmentFault, NumericsError
 from cocu.io import write_json
-from cocu.log import RunCard, progress, say
+from cocu.log import RunCard, say
 from cocu.segment.benchmarks import Benchmark, read_benchmark
 from cocu.segment.miou import confusion, iou, miou
-from cocu.segment.mmseg import Example, Examples, IoUCheck
-from cocu.segment.segmenter import Normalisation, Segmenter, Views, benchmark_segmenter
-from cocu.segment.zero_shot import SegmentationModel
+from cocu.segment.mmseg import Examples, IoUCheck
+from cocu.segment.score import Painter, Score, scores, segmented
+from cocu.segment.segmenter import Segmenter, benchmark_segmenter
 
-BATCH = 2**22  # pixels of images that are segmented together, 64 images at most
 AGREEMENT = 0.01  # of mmsegmentation's mIoU, which is rounded to two decimals
-
-Labels = npt.NDArray[np.int64]
-Painter = Callable[[Views], Labels]
-
-
-@dataclass(frozen=True)
-class Score:
-    """counts (C, C) int64 with rows the truth; the number of images."""
-
-    counts: npt.NDArray[np.int64]
-    images: int
 
 
 def run(
@@ -90,29 +75,6 @@ def run(
     say(f"{benchmark}: mIoU {result['miou']:.2f} on {score.images:,} images ({arm}, seed {seed})")
 
 
-def validation_miou(
-    model: SegmentationModel,
-    normalisation: Normalisation,
-    benchmark: Benchmark,
-    root: Path,
-    limit: int,
-    background: float = 0.0,
-) -> float:
-    """mIoU in percent of a model in training; its mode is left as it was.
-
-    The default threshold gives every pixel to a word, which is right where all pixels are labelled: the curve then
-    depends on no threshold. `limit` > 0 takes the first images only.
-    """
-    mode = model.training
-    model.train(False)
-    try:
-        segmenter = benchmark_segmenter(model, normalisation, benchmark)
-        painter = partial(segmenter.segment, threshold=background)
-        return miou(scores(segmenter, benchmark, root, [painter], limit)[0].counts)
-    finally:
-        model.train(mode)
-
-
 def choose_background(
     segmenter: Segmenter, benchmark: Benchmark, root: Path, candidates: Sequence[float], limit: int
 ) -> tuple[float, float]:
@@ -124,26 +86,13 @@ def choose_background(
     return ordered[best], reached[best]
 
 
-def scores(
-    segmenter: Segmenter, benchmark: Benchmark, root: Path, painters: Sequence[Painter], limit: int
-) -> list[Score]:
-    """The score of each way of painting what one forward pass saw."""
-    number = len(benchmark.classes)
-    counts = np.zeros((len(painters), number, number), np.int64)
-    examples = Examples(benchmark, root, limit)
-    for example, predictions in _segmented(segmenter, examples, painters, f"{benchmark.name} in {root.name}"):
-        for i, prediction in enumerate(predictions):
-            counts[i] += confusion(prediction, example.truth, number, benchmark.ignore_index)
-    return [Score(c, len(examples)) for c in counts]
-
-
 def checked_score(segmenter: Segmenter, benchmark: Benchmark, root: Path, painter: Painter, limit: int) -> Score:
     """The score, after mmsegmentation's metric agreed on the same predictions (`NumericsError` when it does not)."""
     number = len(benchmark.classes)
     counts = np.zeros((number, number), np.int64)
     examples = Examples(benchmark, root, limit)
     check = IoUCheck(benchmark)
-    for example, (prediction,) in _segmented(segmenter, examples, [painter], f"{benchmark.name} in {root.name}"):
+    for example, (prediction,) in segmented(segmenter, examples, [painter], f"{benchmark.name} in {root.name}"):
         counts += confusion(prediction, example.truth, number, benchmark.ignore_index)
         check.add(prediction, example.truth)
     ours, theirs = miou(counts), check.miou()
@@ -153,31 +102,6 @@ def checked_score(segmenter: Segmenter, benchmark: Benchmark, root: Path, painte
             "of the same predictions. One of them is wrong: check the versions in requirements.lock, and report it."
         )
     return Score(counts, len(examples))
-
-
-def _segmented(
-    segmenter: Segmenter, examples: Examples, painters: Sequence[Painter], what: str
-) -> Iterator[tuple[Example, list[Labels]]]:
-    """Every example with its label map (H, W) from each painter."""
-    for batch in _batches(progress(examples, total=len(examples), what=what)):
-        views = segmenter.look([example.image for example in batch])
-        painted = [painter(views) for painter in painters]
-        for i, example in enumerate(batch):
-            yield example, [labels[i] for labels in painted]
-
-
-def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
-    """Runs of consecutive examples of one size, of at most 64 images and `BATCH` pixels."""
-    for (height, width, _), same in groupby(examples, key=lambda example: example.image.shape):
-        most = min(64, max(1, BATCH // (height * width)))
-        batch: list[Example] = []
-        for example in same:
-            batch.append(example)
-            if len(batch) == most:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
 
 
 def _arm_and_seed(out: Path) -> tuple[str, int]:

@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cocu.config import Augment, Config
-from cocu.corpus.shards import ShardReader, decode_image, manifest_shards
+from cocu.corpus.images import decode_image
+from cocu.corpus.shards import ShardReader, manifest_shards
 from cocu.curate.sample import sample_concepts
 from cocu.curate.tables import Archive, csr, join, read_archive, read_table
 from cocu.errors import DataError

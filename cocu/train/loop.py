@@ -22,7 +22,7 @@ from cocu.model.groupvit import GroupViT
 from cocu.model.hub import Normalisation, save_model
 from cocu.model.loss import image_logits, info_nce, multi_label, segment_logits
 from cocu.segment.benchmarks import read_benchmark
-from cocu.segment.evaluate import validation_miou
+from cocu.segment.score import validation_miou
 from cocu.train.checkpoint import STATE, Progress, append_metrics, locked, restore, save
 from cocu.train.data import Batch, Pairs, load_pairs, loader
 from cocu.train.optim import adamw, learning_rate

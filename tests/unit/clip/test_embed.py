@@ -11,7 +11,8 @@ from torch import Tensor
 from cocu.clip import embed
 from cocu.clip.encoder import ClipEncoder, Floats, load_encoder
 from cocu.config import Config
-from cocu.corpus.shards import decode_image, manifest_shards, read_pairs, write_shard
+from cocu.corpus.images import decode_image
+from cocu.corpus.shards import manifest_shards, read_pairs, write_shard
 from cocu.errors import ConfigError, DataError, NumericsError
 from cocu.io import file_sha256, read_json, write_json
 

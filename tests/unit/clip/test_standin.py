@@ -32,7 +32,7 @@ def test_same_seed_same_weights(config: Config, corpus: Path, clip: Path, tmp_pa
     standin.run(config, corpus=corpus, out=tmp_path / "again")
     assert (tmp_path / "again/model.safetensors").read_bytes() == (clip / "model.safetensors").read_bytes()
     manifest = read_json(clip / "manifest.json")
-    assert manifest["counts"] == {"trained_on": 36, "held_out": 4, "steps": 3}
+    assert manifest["counts"] == {"pairs": 40, "probe_scenes": 500, "steps": 3}
     assert np.isfinite(manifest["loss"]) and 0 < manifest["zero_shot_map"] <= 1
 
 
@@ -62,6 +62,6 @@ def test_average_precision_by_hand() -> None:
 
 
 def test_a_corpus_smaller_than_a_batch_is_refused(config: Config, corpus: Path, tmp_path: Path) -> None:
-    clip = config.clip.model_copy(update={"stand_in": StandIn(steps=1, batch_size=37)})
-    with pytest.raises(DataError, match=r"36 pairs to train on, fewer than a batch \(37\)"):
+    clip = config.clip.model_copy(update={"stand_in": StandIn(steps=1, batch_size=41)})
+    with pytest.raises(DataError, match=r"40 pairs, fewer than a batch \(41\)"):
         standin.run(config.model_copy(update={"clip": clip}), corpus=corpus, out=tmp_path)

@@ -8,7 +8,8 @@ import pytest
 
 from cocu.config import Config
 from cocu.corpus import build
-from cocu.corpus.shards import ShardReader, decode_image, manifest_shards, read_pairs, write_shard
+from cocu.corpus.images import decode_image
+from cocu.corpus.shards import ShardReader, manifest_shards, read_pairs, write_shard
 from cocu.corpus.truth import read_truth
 from cocu.corpus.world import NAMES
 from cocu.errors import ConfigError, DataError

@@ -11,7 +11,7 @@ import pytest
 import webdataset
 from PIL import Image
 
-from cocu.corpus import shards
+from cocu.corpus import images, shards
 from cocu.errors import DataError
 from cocu.io import write_json
 
@@ -198,18 +198,18 @@ def test_manifest_paths_are_relative_to_it(tmp_path: Path) -> None:
 
 
 def test_images_of_every_mode_become_rgb() -> None:
-    image = shards.decode_image(jpeg(90), "k")
+    image = images.decode_image(jpeg(90), "k")
     assert image.shape == (4, 6, 3) and image.dtype == np.uint8 and abs(int(image.mean()) - 90) <= 1
-    assert shards.decode_image(jpeg(255, mode="CMYK"), "k").max() == 0
-    assert (shards.decode_image(jpeg(0x5A00, mode="I;16", kind="PNG"), "k") == 0x5A).all()
-    assert (shards.decode_image(jpeg(7, mode="L", kind="PNG"), "k") == 7).all()
+    assert images.decode_image(jpeg(255, mode="CMYK"), "k").max() == 0
+    assert (images.decode_image(jpeg(0x5A00, mode="I;16", kind="PNG"), "k") == 0x5A).all()
+    assert (images.decode_image(jpeg(7, mode="L", kind="PNG"), "k") == 7).all()
 
 
 def test_bad_images_name_their_key(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = jpeg(size=(60, 60))
     for data in (b"", b"no image", whole[: len(whole) // 2]):
         with pytest.raises(DataError, match="web/00000/7"):
-            shards.decode_image(data, "web/00000/7")
-    monkeypatch.setattr(shards, "MAX_PIXELS", 3599)
+            images.decode_image(data, "web/00000/7")
+    monkeypatch.setattr(images, "MAX_PIXELS", 3599)
     with pytest.raises(DataError, match="web/00000/7 has 60 x 60 pixels"):
-        shards.decode_image(whole, "web/00000/7")
+        images.decode_image(whole, "web/00000/7")

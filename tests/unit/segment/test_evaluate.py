@@ -16,6 +16,7 @@ from cocu.errors import ConfigError, NumericsError
 from cocu.model.groupvit import GroupViT
 from cocu.model.hub import save_model
 from cocu.segment import evaluate
+from cocu.segment import score as score_module
 from cocu.segment.benchmarks import Benchmark
 from cocu.segment.segmenter import benchmark_segmenter
 
@@ -78,7 +79,7 @@ def test_validation_leaves_the_models_mode_and_needs_no_threshold(
     encode = model.encode_image
     model.encode_image = lambda images: modes.append(model.training) or encode(images)
     model.train(True)
-    assert evaluate.validation_miou(model, normalisation, benchmark, labelled, 0) == 100.0
+    assert score_module.validation_miou(model, normalisation, benchmark, labelled, 0) == 100.0
     assert model.training and modes == [False]
 
 
@@ -148,6 +149,6 @@ def test_a_batch_holds_no_more_pixels_than_allowed(
     model: Any, normalisation: Any, benchmark_of: Make, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segmenter = benchmark_segmenter(model, normalisation, benchmark_of())
-    monkeypatch.setattr(evaluate, "BATCH", 2 * 16 * 16)
+    monkeypatch.setattr(score_module, "BATCH", 2 * 16 * 16)
     evaluate.choose_background(segmenter, benchmark_of(), root, (0.5,), 0)
     assert model.calls == 3  # of 2, 1 and, at its own size, 1 image
