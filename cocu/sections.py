@@ -34,6 +34,7 @@ class MiniWorld(Section):
     objects_per_scene: tuple[int, int] = (2, 3)
     object_side: tuple[Fraction, Fraction] = (0.38, 0.62)
     thing_salience: Positive = 0.2
+    vague_captions: Fraction = 0.4
     mention_second_object: Fraction = 0.25
     mention_stuff: Fraction = 0.2
     seed: int = Field(0, ge=0)

@@ -120,6 +120,7 @@ def train(pairs: Pairs, description: dict[str, Any], section: StandIn) -> tuple[
     )  # (u,), (n, context)
     table = torch.nn.Parameter(model.token_embedding.weight.detach()[used])  # (u, width)
     order = _orders(len(pairs.captions), section)
+    mirrored = np.random.default_rng([section.seed, 1]).random(order.shape) < 0.5
     optimiser = torch.optim.AdamW(
         _groups(model, table, section.weight_decay), lr=section.lr, betas=(0.9, 0.98), fused=True
     )
@@ -128,7 +129,8 @@ def train(pairs: Pairs, description: dict[str, Any], section: StandIn) -> tuple[
     for step in progress(range(section.steps), total=section.steps, what="training the stand-in CLIP, steps"):
         batch = order[step]
         with attention_on(CPU):
-            images = normalize(model.encode_image(normalise(pairs.images[batch])), dim=-1)
+            shown = np.where(mirrored[step][:, None, None, None], pairs.images[batch][:, :, ::-1], pairs.images[batch])
+            images = normalize(model.encode_image(normalise(shown)), dim=-1)
             texts = normalize(encode_tokens(model, tokens[torch.from_numpy(batch)], table), dim=-1)
             logits = model.logit_scale.exp() * images @ texts.T
             loss = (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2

@@ -46,6 +46,7 @@ SPRITE_SIDE = 96  # pixels; sprites are rasterised once at this size and only ev
 VISIBLE_SHARE = 0.02  # a concept counts as visible from this share of the image's pixels on
 ONE = ("a photo of {}", "{}", "there is {}")
 TWO = ("{} and {}", "{} near {}", "a photo of {} with {}")
+VAGUE = ("a photo", "a picture that i took", "look at this one", "what i saw", "my own photo", "one of my pictures")
 PLACES = (" on the {}", " by the {}", ", {} behind")
 
 
@@ -115,11 +116,13 @@ def draw_scene(world: MiniWorld, rng: np.random.Generator, sprites: Sprites) -> 
 def partial_caption(
     visible: Sequence[int], areas: npt.NDArray[np.int64], rng: np.random.Generator, world: MiniWorld
 ) -> str:
-    """One object drawn by area and salience, sometimes a second one, sometimes one of the stuff.
+    """Often nothing visible; else one object drawn by area and salience, sometimes a second, sometimes the stuff.
 
     People name what lives before what merely stands there (the reporting bias of captions, Misra et al. 2016, "Seeing
     through the Human Reporting Bias"): `thing_salience` is the weight of a thing beside a living being of its size.
     """
+    if rng.random() < world.vague_captions:
+        return VAGUE[rng.integers(len(VAGUE))]
     things = [i for i in visible if NAMES[i] in SPRITES]
     places = [i for i in visible if NAMES[i] not in SPRITES]
     if not things:

@@ -38,7 +38,9 @@ def test_manifest_truth_and_shards_agree(config: Config, tmp_path: Path) -> None
         assert decode_image(reader.image(i), reader.key(i)).shape == (*mask.shape, 3)
 
 
-def test_web_captions_name_everything_visible_and_train_captions_do_not(config: Config, tmp_path: Path) -> None:
+def test_web_captions_name_all_that_is_visible_or_stop_early_and_train_captions_name_less(
+    config: Config, tmp_path: Path
+) -> None:
     named = {}
     for corpus in ("web", "train0"):
         compose(config, corpus, tmp_path)
@@ -48,7 +50,9 @@ def test_web_captions_name_everything_visible_and_train_captions_do_not(config: 
             for pair, visible in zip(read_pairs(shard.path, corpus), truth.visible, strict=True):
                 words = set(pair.caption.replace(",", "").split())
                 named[corpus].append([name in words for name in np.array(NAMES)[visible]])
-    assert all(all(row) for row in named["web"])
+    complete = [all(row) for row in named["web"]]
+    assert len(complete) / 2 < sum(complete) < len(complete)  # every other one may stop early, after one name at least
+    assert all(any(row) for row in named["web"])
     assert sum(map(sum, named["train0"])) < sum(map(len, named["train0"]))
 
 
