@@ -30,6 +30,7 @@ from cocu.io import read_json
 from cocu.model.tokenizer import Tokenizer
 from cocu.train.prompts import templates
 
+TOKENIZED = 100_000  # texts whose tokens are kept
 ORDER, SAMPLE = 1, 2  # streams of random numbers that a seed is split into
 
 
@@ -74,7 +75,7 @@ class Pairs(Dataset[tuple[Tensor, Tensor, Tensor, int]]):
         image = Image.fromarray(decode_image(self.reader.image(i), self.reader.key(i)))
         with seeded(int(rng.integers(2**63))):
             pixels = self.augment(image)
-        caption = self.tokenizer([self.reader.caption(i)])[0]
+        caption = self._tokens(self.reader.caption(i))
         prompts = [self._prompt(int(c), rng) for c in self._draw(i, rng)]
         prompts += [caption] * (self.prompts.count - len(prompts))  # an image without enough concepts: its caption
         return pixels, caption, torch.stack(prompts), i
@@ -92,8 +93,13 @@ class Pairs(Dataset[tuple[Tensor, Tensor, Tensor, int]]):
         return drawn[drawn >= 0]
 
     def _prompt(self, concept: int, rng: np.random.Generator) -> Tensor:
-        text = self.templates[rng.integers(len(self.templates))].format(self.vocabulary[concept])
+        return self._tokens(self.templates[rng.integers(len(self.templates))].format(self.vocabulary[concept]))
+
+    def _tokens(self, text: str) -> Tensor:
+        """Kept, since prompts, and captions in small corpora, come again and again, and the encoding is slow."""
         if text not in self._known:
+            if len(self._known) >= TOKENIZED:
+                self._known.clear()
             self._known[text] = self.tokenizer([text])[0]
         return self._known[text]
 
@@ -130,7 +136,7 @@ class seeded:
     def __enter__(self) -> None:
         self._python, self._torch = random.getstate(), torch.get_rng_state()
         random.seed(self.seed)
-        torch.manual_seed(self.seed)
+        torch.default_generator.manual_seed(self.seed)  # the CPU's alone: torch.manual_seed visits every kind of device
 
     def __exit__(self, *_: object) -> None:
         random.setstate(self._python)
