@@ -73,7 +73,7 @@ def test_killed_in_training_the_same_command_ends_with_the_same_bytes(finished: 
 
     checkout.snakemake(*command)
     logs = [log.read_text() for log in result(checkout, "logs/train").rglob("*.log")]
-    assert any("Resuming at step 4" in log for log in logs)
+    assert any("Resuming at step" in log for log in logs)
     same = ["curation/train0/archive/00000.parquet", "curation/train0/captions/vocabulary.txt"]
     for arm in ("groupvit", "cocu"):
         same += [f"checkpoints/{arm}/0/model.safetensors", f"checkpoints/{arm}/0/curve.csv"]
