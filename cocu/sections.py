@@ -123,7 +123,7 @@ class Model(Section):
     drop_path: Fraction = 0.0
     initialisation: Literal["normal", "xavier"] = "normal"
     assign_scale: NonNegative = 0.0
-    segment_residual: bool = True
+    segment_residual: Literal["attended", "token", "none"] = "attended"
     text_width: int = Field(128, ge=8)
     text_heads: int = Field(4, ge=1)
     text_layers: int = Field(2, ge=1)

@@ -6,12 +6,15 @@ Source: GroupViT (Xu et al. 2022, arXiv 2202.11094), equations 2 to 4.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cocu.model.layers import Attention, Block, MixerMlp, Mlp
 
+Residual = Literal["attended", "token", "none"]
 ASSIGN_EPS = 1.0  # added to a segment's size before its patches are averaged; the published checkpoints are made with 1
 
 
@@ -59,11 +62,12 @@ class Assign(nn.Module):
 class Grouping(nn.Module):
     """Group tokens (b, t, d) and tokens (b, n, d) -> segments (b, g, d), soft assignment (b, n, g).
 
-    `residual` False leaves the group token out of the segment, which then holds nothing but its own patches.
+    `residual` is what a segment adds to its patches' mean: its group token after it looked at the image (published), so
+    that it can report what other patches show; the token as it was before; or nothing.
     """
 
     def __init__(
-        self, width: int, heads: int, tokens: int, groups: int, *, scale: float, gumbel: bool, residual: bool
+        self, width: int, heads: int, tokens: int, groups: int, *, scale: float, gumbel: bool, residual: Residual
     ) -> None:
         super().__init__()
         self.norm_tokens, self.norm_post_tokens = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -77,10 +81,10 @@ class Grouping(nn.Module):
     def forward(self, x: Tensor, group_tokens: Tensor) -> tuple[Tensor, Tensor]:
         groups = self.norm_post_tokens(self.mlp_inter(self.norm_tokens(group_tokens)))
         x = self.norm_x(x)
-        groups = self.pre_assign(groups, x)
-        segments, soft = self.assign(groups, x)
-        if self.residual:
-            segments = segments + groups
+        attended = self.pre_assign(groups, x)
+        segments, soft = self.assign(attended, x)
+        if self.residual != "none":
+            segments = segments + (attended if self.residual == "attended" else groups)
         return segments + self.mlp_channels(self.norm_new_x(segments)), soft
 
 
@@ -97,7 +101,7 @@ class GroupingStage(nn.Module):
         previous: int,
         scale: float,
         gumbel: bool,
-        residual: bool,
+        residual: Residual,
     ) -> None:
         super().__init__()
         self.group_tokens = nn.Parameter(torch.empty(1, tokens, width)) if tokens else None
