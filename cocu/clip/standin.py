@@ -20,10 +20,9 @@ from torch.nn.functional import cross_entropy, embedding, normalize
 
 from cocu.clip.encoder import FORMAT, MEAN, STD, attention_on, build_stand_in, normalise, stand_in_tokenizer
 from cocu.config import Config, MiniWorld, StandIn
-from cocu.corpus.build import scene_generator
 from cocu.corpus.images import decode_image
 from cocu.corpus.shards import ShardReader, manifest_shards
-from cocu.corpus.world import NAMES, draw_scene, load_sprites
+from cocu.corpus.world import NAMES, draw_scene, load_sprites, scene_generator
 from cocu.errors import DataError, NumericsError
 from cocu.io import atomic_path, file_sha256, read_json, write_json
 from cocu.log import RunCard, progress, say

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cocu.config import Config
-from cocu.corpus.build import encode_jpeg, scene_generator
-from cocu.corpus.world import NAMES, draw_scene, load_sprites
+from cocu.corpus.build import encode_jpeg
+from cocu.corpus.world import NAMES, draw_scene, load_sprites, scene_generator
 from cocu.io import atomic_path, write_json
 from cocu.log import RunCard, progress
 

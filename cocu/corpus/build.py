@@ -21,12 +21,11 @@ from PIL import Image
 from cocu.config import Config, MiniWorld
 from cocu.corpus.shards import check_stems, index_shard, write_shard
 from cocu.corpus.truth import Truth, write_truth
-from cocu.corpus.world import NAMES, Scene, Sprites, complete_caption, draw_scene, load_sprites
+from cocu.corpus.world import NAMES, Scene, Sprites, complete_caption, draw_scene, load_sprites, scene_generator
 from cocu.errors import ConfigError, DataError
 from cocu.io import atomic_path, file_sha256, write_json
 from cocu.log import RunCard, progress
 
-STREAMS = {"web": 0, "train": 1, "val": 2, "test": 3, "probe": 4}  # what a random stream is for
 JPEG_QUALITY = 95
 HOW_TO_GET_CC3M = (
     "CC3M's images come with img2dataset, from the list of addresses and captions that its authors give out: "
@@ -49,11 +48,6 @@ def run(config: Config, *, corpus: str, out: Path, truth: Path | None) -> None:
     else:
         shards, counts = _verify(config.corpus.shards)
     write_json(out / "manifest.json", {"corpus": corpus, "shards": shards, "counts": counts, "card": card.card()})
-
-
-def scene_generator(world: MiniWorld, stream: str, seed: int, part: int) -> np.random.Generator:
-    """The random generator of one part (shard or benchmark) of one draw."""
-    return np.random.default_rng([world.seed, STREAMS[stream], seed, part])
 
 
 def encode_jpeg(image: NDArray[np.uint8]) -> bytes:

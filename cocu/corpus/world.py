@@ -42,6 +42,7 @@ NEAR = ("grass", "water", "road", "floor")  # and below it
 OBJECTS = tuple(SPRITES)
 STUFF = FAR + NEAR
 NAMES = OBJECTS + STUFF
+STREAMS = {"web": 0, "train": 1, "val": 2, "test": 3, "probe": 4}  # what a random stream is for
 SPRITE_SIDE = 96  # pixels; sprites are rasterised once at this size and only ever shrunk
 VISIBLE_SHARE = 0.02  # a concept counts as visible from this share of the image's pixels on
 ONE = ("a photo of {}", "{}", "there is {}")
@@ -90,6 +91,11 @@ def load_sprites() -> Sprites:
         tight = rgba[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         sprites[name] = Sprite(np.ascontiguousarray(tight[..., :3]), np.ascontiguousarray(tight[..., 3]))
     return sprites
+
+
+def scene_generator(world: MiniWorld, stream: str, seed: int, part: int) -> np.random.Generator:
+    """The random generator of one part (shard or benchmark) of one draw."""
+    return np.random.default_rng([world.seed, STREAMS[stream], seed, part])
 
 
 def draw_scene(world: MiniWorld, rng: np.random.Generator, sprites: Sprites) -> Scene:
