@@ -77,7 +77,8 @@ def test_train_gets_the_arm_applied_and_paths_by_name(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(loop, "run", run)
     options = ["--corpus", "c.json", "--captions", "cap", "--out", "o", "--state", "s"]
-    assert call("train", *BASE, "--arm", "cocu_top3", "--seed", 3, *options) == 0
+    every_arm = ("--config", ROOT / "config/smoke.yaml")
+    assert call("train", *BASE, *every_arm, "--arm", "cocu_top3", "--seed", 3, *options) == 0
     config = seen.pop("config")
     assert isinstance(config, Config)
     assert config.train.prompts.sampling == "top"
