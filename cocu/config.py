@@ -23,6 +23,7 @@ from cocu.sections import (
     Clip,
     Corpus,
     Curate,
+    Device,
     Evaluate,
     Fraction,
     MiniWorld,
@@ -44,6 +45,7 @@ __all__ = [
     "Config",
     "Corpus",
     "Curate",
+    "Device",
     "Evaluate",
     "Fraction",
     "MiniWorld",
@@ -82,6 +84,7 @@ class Config(Section):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     run_arms: tuple[Name, ...] = ()
     arms: dict[Name, dict[str, Any]] = Field(min_length=1)
+    device: Device = "auto"
     corpus: Corpus = Corpus()
     clip: Clip = Clip()
     curate: Curate = Curate()

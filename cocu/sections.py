@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Device = Literal["auto", "cpu", "cuda"]
+SegmentResidual = Literal["attended", "token", "none"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -98,7 +100,6 @@ class Curate(Section):
 
     vocabulary: Vocabulary = Vocabulary()
     search: Search = Search()
-    seed: int = Field(0, ge=0)
     threads: int = Field(1, ge=1)
 
 
@@ -123,7 +124,7 @@ class Model(Section):
     drop_path: Fraction = 0.0
     initialisation: Literal["normal", "xavier"] = "normal"
     assign_scale: NonNegative = 0.0
-    segment_residual: Literal["attended", "token", "none"] = "attended"
+    segment_residual: SegmentResidual = "attended"
     text_width: int = Field(128, ge=8)
     text_heads: int = Field(4, ge=1)
     text_layers: int = Field(2, ge=1)
@@ -185,7 +186,6 @@ class Train(Section):
     weight_decay: NonNegative = 0.05
     clip_grad: Positive = 5.0
     precision: Literal["float32", "bfloat16"] = "float32"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(1, ge=1)
     workers: int = Field(0, ge=0)
     multi_label_level: Literal["image", "segment"] = "image"
@@ -214,3 +214,4 @@ class Report(Section):
     treatment: Name = "cocu"
     confidence: Fraction = 0.95
     panel_images: int = Field(6, ge=1)
+    seed: int = Field(0, ge=0)

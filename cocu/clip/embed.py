@@ -23,6 +23,7 @@ from cocu.clip.encoder import STAND_IN, ClipEncoder, load_encoder
 from cocu.config import Config
 from cocu.corpus.images import decode_image
 from cocu.corpus.shards import Pair, ShardFile, manifest_shards, read_pairs
+from cocu.device import CPU, pick_device
 from cocu.errors import ConfigError, DataError, NumericsError
 from cocu.io import atomic_path, file_sha256, read_json, write_json
 from cocu.log import RunCard, progress
@@ -139,6 +140,6 @@ def _save(path: Path, rows: NDArray[Any]) -> None:
         np.save(stream, rows)
 
 
-def _device(config: Config) -> str:
+def _device(config: Config) -> torch.device:
     """The stand-in always runs on the CPU: its embeddings are then the same on every machine."""
-    return "cuda" if config.clip.model != STAND_IN and torch.cuda.is_available() else "cpu"
+    return CPU if config.clip.model == STAND_IN else pick_device(config.device)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from cocu.config import Clip, suggest
+from cocu.device import CPU, attention_backend
 from cocu.errors import ConfigError, DataError, EnvironmentFault
 from cocu.io import read_json
 
@@ -47,10 +47,10 @@ class ClipEncoder:
         facts: dict[str, str],
         *,
         batch_size: int,
-        device: str,
+        device: torch.device,
     ) -> None:
         self.prepare, self.facts, self.batch_size = prepare, facts, batch_size
-        self._model, self._tokenize, self._device = model.to(device).eval(), tokenize, torch.device(device)
+        self._model, self._tokenize, self._device = model.to(device).eval(), tokenize, device
 
     def images(self, images: Sequence[Pixels | Image.Image]) -> Floats:
         """Unit rows (n, d) of RGB images: uint8 (H, W, 3) arrays, or Pillow's."""
@@ -68,13 +68,13 @@ class ClipEncoder:
         return _stack(rows)
 
     def _unit(self, encode: Callable[[Tensor], Tensor], batch: Tensor) -> Floats:
-        with torch.inference_mode(), attention_on(self._device):
+        with torch.inference_mode(), attention_backend(self._device):
             features = encode(batch.to(self._device)).float()
             unit: Floats = torch.nn.functional.normalize(features, dim=-1).cpu().numpy()
         return unit
 
 
-def load_encoder(section: Clip, stand_in: Path | None, device: str = "cpu") -> ClipEncoder:
+def load_encoder(section: Clip, stand_in: Path | None, device: torch.device = CPU) -> ClipEncoder:
     """The encoder that the configuration names; `stand_in` is the stand-in's folder, needed for that one only.
 
     Raises `ConfigError` for a model or tag that does not exist, `EnvironmentFault` when published weights are neither
@@ -90,15 +90,6 @@ def load_encoder(section: Clip, stand_in: Path | None, device: str = "cpu") -> C
     pretrained = Path(section.pretrained).name  # a file's folder differs between machines; its weights do not
     facts = {"model": section.model, "pretrained": pretrained, "sha256": weights_sha256(model)}
     return ClipEncoder(model, prepare, tokenize, facts, batch_size=section.batch_size, device=device)
-
-
-@contextmanager
-def attention_on(device: torch.device) -> Iterator[None]:
-    """On the CPU, plain attention: the fused kernels are slower there for short texts, and pathological in bfloat16."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext():
-        yield
 
 
 def weights_sha256(model: torch.nn.Module) -> str:

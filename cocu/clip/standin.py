@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding, normalize
 
-from cocu.clip.encoder import FORMAT, MEAN, STD, attention_on, build_stand_in, normalise, stand_in_tokenizer
+from cocu.clip.encoder import FORMAT, MEAN, STD, build_stand_in, normalise, stand_in_tokenizer
 from cocu.config import Config, MiniWorld, StandIn
 from cocu.corpus.images import decode_image
 from cocu.corpus.shards import ShardReader, manifest_shards
 from cocu.corpus.world import NAMES, draw_scene, load_sprites, scene_generator
+from cocu.device import CPU, attention_backend
 from cocu.errors import DataError, NumericsError
 from cocu.io import atomic_path, file_sha256, read_json, write_json
 from cocu.log import RunCard, progress, say
 
-CPU = torch.device("cpu")
 PROBES = 500
 WARMUP = 0.05  # of the steps
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -127,7 +127,7 @@ def train(pairs: Pairs, description: dict[str, Any], section: StandIn) -> tuple[
     model.train()
     for step in progress(range(section.steps), total=section.steps, what="training the stand-in CLIP, steps"):
         batch = order[step]
-        with attention_on(CPU):
+        with attention_backend(CPU):
             shown = np.where(mirrored[step][:, None, None, None], pairs.images[batch][:, :, ::-1], pairs.images[batch])
             images = normalize(model.encode_image(normalise(shown)), dim=-1)
             texts = normalize(encode_tokens(model, tokens[torch.from_numpy(batch)], table), dim=-1)
@@ -173,7 +173,7 @@ def probe_scenes(world: MiniWorld) -> tuple[Pixels, NDArray[np.bool_]]:
 def zero_shot_map(model: Any, description: dict[str, Any], images: Pixels, shown: NDArray[np.bool_]) -> float:
     """The average precision of ranking images by <t_c, v_i>, mean over the world's concepts that are shown at all."""
     prompts = stand_in_tokenizer(description)([PROMPT.format(name) for name in NAMES])
-    with torch.inference_mode(), attention_on(CPU):
+    with torch.inference_mode(), attention_backend(CPU):
         chunks = [model.encode_image(normalise(c)) for c in np.array_split(images, -(-len(images) // 256))]
         texts = normalize(model.encode_text(prompts), dim=-1)
         scores = (normalize(torch.cat(chunks), dim=-1) @ texts.T).numpy()

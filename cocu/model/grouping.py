@@ -6,15 +6,13 @@ Source: GroupViT (Xu et al. 2022, arXiv 2202.11094), equations 2 to 4.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cocu.model.layers import Attention, Block, MixerMlp, Mlp
+from cocu.sections import SegmentResidual
 
-Residual = Literal["attended", "token", "none"]
 ASSIGN_EPS = 1.0  # added to a segment's size before its patches are averaged; the published checkpoints are made with 1
 
 
@@ -67,7 +65,7 @@ class Grouping(nn.Module):
     """
 
     def __init__(
-        self, width: int, heads: int, tokens: int, groups: int, *, scale: float, gumbel: bool, residual: Residual
+        self, width: int, heads: int, tokens: int, groups: int, *, scale: float, gumbel: bool, residual: SegmentResidual
     ) -> None:
         super().__init__()
         self.norm_tokens, self.norm_post_tokens = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -101,7 +99,7 @@ class GroupingStage(nn.Module):
         previous: int,
         scale: float,
         gumbel: bool,
-        residual: Residual,
+        residual: SegmentResidual,
     ) -> None:
         super().__init__()
         self.group_tokens = nn.Parameter(torch.empty(1, tokens, width)) if tokens else None

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from cocu.config import Model
+from cocu.device import CPU
 from cocu.errors import DataError
 from cocu.io import atomic_path, read_json, write_json
 from cocu.model.groupvit import GroupViT
@@ -38,7 +39,7 @@ def save_model(folder: Path, model: GroupViT, card: dict[str, Any]) -> None:
     write_json(folder / "model.json", description)
 
 
-def load_model(folder: Path, device: str = "cpu") -> tuple[GroupViT, Normalisation]:
+def load_model(folder: Path, device: torch.device = CPU) -> tuple[GroupViT, Normalisation]:
     """The model of a folder, in evaluation mode. Raises `DataError` for a damaged or foreign checkpoint."""
     description = read_json(folder / "model.json")
     if description.get("format") != FORMAT:
@@ -57,4 +58,4 @@ def load_model(folder: Path, device: str = "cpu") -> tuple[GroupViT, Normalisati
         raise DataError(f"{weights} is missing or damaged ({error}). Delete the folder and train again.") from error
     except RuntimeError as error:
         raise DataError(f"{weights} does not fit the model that model.json describes: {error}") from error
-    return model.to(torch.device(device)).eval(), Normalisation(image_size=config.image_size)
+    return model.to(device).eval(), Normalisation(image_size=config.image_size)

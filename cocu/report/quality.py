@@ -78,7 +78,7 @@ def run(config: Config, *, truth: Path, captions: Path, archive: Path, out: Path
         read_archive(archive, captions),
         count=prompts.count,
         temperature=prompts.temperature,
-        seed=config.curate.seed,
+        seed=config.report.seed,
     )
     write_json(out, {"corpus": truth.name, **result, "card": card.card()})
 

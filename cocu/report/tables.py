@@ -177,7 +177,7 @@ def clip_note(config: Config) -> list[str]:
     """One sentence when the CLIP is the stand-in, which has to be said wherever a result is shown; else nothing."""
     if config.clip.model != "stand-in":
         return []
-    return ["CLIP is a small stand-in, trained on complete captions of scenes of the same world."]
+    return ["CLIP is a small stand-in, trained on scenes of the same world with captions that name what is visible."]
 
 
 def archive_csv(rows: Sequence[QualityRow]) -> str:

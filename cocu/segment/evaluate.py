@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from cocu.config import Config
-from cocu.errors import ConfigError, EnvironmentFault, NumericsError
+from cocu.device import pick_device
+from cocu.errors import ConfigError, NumericsError
 from cocu.io import write_json
 from cocu.log import RunCard, say
 from cocu.segment.benchmarks import Benchmark, read_benchmark
@@ -48,7 +49,7 @@ def run(
     from cocu.model.hub import load_model  # here, so that a wrong benchmark is reported without loading a model
 
     torch.set_num_threads(config.evaluate.threads)
-    model, normalisation = load_model(checkpoint, device=_device(config))
+    model, normalisation = load_model(checkpoint, device=pick_device(config.device))
     segmenter = benchmark_segmenter(model, normalisation, definition)
     threshold, val_miou = definition.background_threshold, None
     if val is not None and definition.background and not one_label:
@@ -111,10 +112,3 @@ def _arm_and_seed(out: Path) -> tuple[str, int]:
             f"The result's arm and seed are read from its path: {out} must end in ARM/SEED/BENCHMARK.json."
         )
     return arm, int(seed)
-
-
-def _device(config: Config) -> str:
-    """cpu or cuda, as train.device says; `EnvironmentFault` when cuda is asked for and there is none."""
-    if config.train.device == "cuda" and not torch.cuda.is_available():
-        raise EnvironmentFault("train.device is cuda, but no GPU is visible. Set it to auto or cpu, or ask for a GPU.")
-    return "cpu" if config.train.device == "cpu" or not torch.cuda.is_available() else "cuda"

@@ -92,7 +92,7 @@ class IoUCheck:
     """mmsegmentation's IoUMetric over label maps that are added one by one."""
 
     def __init__(self, benchmark: Benchmark) -> None:
-        _import_mmseg()
+        import_mmseg()
         from mmengine.logging import MMLogger
         from mmseg.evaluation import IoUMetric
 
@@ -131,7 +131,7 @@ def _dataset(benchmark: Benchmark, root: Path) -> Any:
                 f"The {what} of the benchmark {benchmark.name} are missing: {root / place} does not exist. "
                 f"Get them ({benchmark.source}), or correct the folder of the benchmarks' data in the configuration."
             )
-    datasets = _import_mmseg()
+    datasets = import_mmseg()
     if not hasattr(datasets, benchmark.dataset):
         raise ConfigError(
             f"mmsegmentation has no data set class '{benchmark.dataset}'{suggest(benchmark.dataset, dir(datasets))}."
@@ -170,7 +170,7 @@ def _check_mask_mode(path: str) -> None:
         raise DataError(f"The mask {path} is of mode {mode}; labels need one 8-bit channel (L, or P with a palette).")
 
 
-def _import_mmseg() -> Any:
+def import_mmseg() -> Any:
     """`mmseg.datasets`, imported now and not before: it takes seconds. Raises `EnvironmentFault` when it is missing."""
     try:
         if "mmcv.ops" not in sys.modules and importlib.util.find_spec("mmcv._ext") is None:

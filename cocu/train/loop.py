@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cocu.config import Config, Train, digest
-from cocu.errors import EnvironmentFault, NumericsError
+from cocu.device import attention_backend, pick_device
+from cocu.errors import NumericsError
 from cocu.io import code_fingerprint, file_sha256, read_json, write_text
 from cocu.log import RunCard, progress, say
 from cocu.model.groupvit import GroupViT
@@ -48,7 +48,7 @@ def run(
     GPU that is asked for is missing.
     """
     card = RunCard("train", arm=out.parent.name, seed=seed, config=config.fingerprint("model", "train"))
-    device = pick_device(config.train)
+    device = pick_device(config.device)
     torch.set_num_threads(config.train.threads)
     pairs = load_pairs(config, seed, corpus, captions, archive)
     steps = config.train.steps or config.train.epochs * (len(pairs) // config.train.batch_size)
@@ -128,23 +128,11 @@ def losses(model: GroupViT, batch: Batch, level: str) -> tuple[Tensor, Tensor]:
     return info_nce(image.embedding.float(), text[:b].float(), scale), multi_label(logits)
 
 
-def pick_device(train: Train) -> torch.device:
-    """The device that the configuration asks for; `auto` takes a GPU when there is one."""
-    if train.device == "cuda" and not torch.cuda.is_available():
-        raise EnvironmentFault("train.device is 'cuda', and torch sees no GPU here: set it to 'auto' or 'cpu'.")
-    return torch.device("cuda" if train.device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
 def autocast(train: Train, device: torch.device) -> AbstractContextManager[Any]:
     """bfloat16 where the configuration asks for it."""
     if train.precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
-
-
-def attention_backend(device: torch.device) -> AbstractContextManager[Any]:
-    """On the CPU the plain kernel: the fused one is far slower for the short sequences of texts and groups."""
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def _validate(config: Config, model: GroupViT, val: Path) -> float:

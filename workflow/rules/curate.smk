@@ -112,7 +112,7 @@ rule archive:
         runtime=minutes(10, 1440),
     params:
         config=CONFIG,
-        settings=CFG.fingerprint("curate.search", "curate.seed"),
+        settings=CFG.fingerprint("curate.search"),
         code=code_fingerprint("cocu.curate.archive"),
         captions=subpath(input.captions, parent=True),
         embeddings=subpath(input.vocabulary, parent=True),
@@ -171,7 +171,7 @@ if MINI:
             runtime=minutes(10, 10),
         params:
             config=CONFIG,
-            settings=[CFG.fingerprint("curate.seed"), CFG.arm(CFG.report.treatment).fingerprint("train.prompts")],
+            settings=[CFG.fingerprint("report.seed"), CFG.arm(CFG.report.treatment).fingerprint("train.prompts")],
             code=code_fingerprint("cocu.report.quality"),
             truth=lambda wildcards: f"{R}/truth/{wildcards.corpus}",
             captions=subpath(input.captions, parent=True),

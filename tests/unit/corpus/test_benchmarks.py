@@ -27,7 +27,7 @@ def masks(root: Path, name: str) -> np.ndarray:
 
 def test_every_name_has_its_class_and_mmsegs_id() -> None:
     assert set(VOC_CLASSES) == set(OBJECTS) and set(CONTEXT_CLASSES) == set(NAMES)
-    data = mmseg._import_mmseg()
+    data = mmseg.import_mmseg()
     voc, context = data.PascalVOCDataset.METAINFO, data.PascalContextDataset.METAINFO
     for classes, known in ((VOC_CLASSES, voc), (CONTEXT_CLASSES, context)):
         assert {i: known["classes"][i] for _, i in classes.values()} == {i: name for name, i in classes.values()}

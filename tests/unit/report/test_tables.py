@@ -24,7 +24,7 @@ def test_main_table(config: Config, write_metrics: Callable[..., Path], tmp_path
     assert markdown[3] == "| cocu | 21.00 ± 8.49 | +6.00 [\N{MINUS SIGN}6.71, +18.71] |"
     assert markdown[4].startswith("| one label for the whole image | 8.00 ± 0.00 |")
     assert "image (the paper's)" in markdown[-2]
-    assert "complete captions" in markdown[-1]  # what the stand-in CLIP has seen
+    assert "captions that name what is visible" in markdown[-1]  # what the stand-in CLIP has seen
     assert not (tmp_path / "tables" / "archive.csv").exists()
 
 

@@ -43,7 +43,7 @@ def test_mmseg_loads_without_compiled_operators_and_not_before_it_is_needed() ->
 import sys
 import cocu.segment.mmseg as ours
 assert "mmseg" not in sys.modules and "mmcv" not in sys.modules
-ours._import_mmseg()
+ours.import_mmseg()
 import importlib.util
 from mmcv.ops import point_sample
 assert importlib.util.find_spec("mmcv.ops") is not None
