@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Device = Literal["auto", "cpu", "cuda"]
+Sampling = Literal["cluster", "top", "softmax", "uniform"]
 SegmentResidual = Literal["attended", "token", "none"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -48,6 +49,8 @@ class Corpus(Section):
     kind: Literal["mini", "shards"] = "mini"
     name: Name = "mini"
     shards: str = ""
+    lenient: bool = False
+    max_bad: Fraction = 0.05
     mini: MiniWorld = MiniWorld()
 
     @model_validator(mode="after")
@@ -85,6 +88,8 @@ class Vocabulary(Section):
     min_count: int = Field(20, ge=1)
     max_concepts: int = Field(16_384, ge=1, le=65_535)
     max_tokens: int = Field(4, ge=1, le=8)
+    exclude: tuple[str, ...] = ()
+    exclude_benchmarks: tuple[Name, ...] = ()
 
 
 class Search(Section):
@@ -92,7 +97,9 @@ class Search(Section):
 
     neighbours: int = Field(8, ge=1)
     exclude_self: bool = True
-    index: Literal["exact"] = "exact"
+    index: Literal["auto", "exact", "flat", "ivf", "lists"] = "exact"
+    nlist: int = Field(0, ge=0)
+    nprobe: int = Field(32, ge=1)
 
 
 class Curate(Section):
@@ -100,6 +107,9 @@ class Curate(Section):
 
     vocabulary: Vocabulary = Vocabulary()
     search: Search = Search()
+    pool: str = ""
+    compat: Literal["paper", "released"] = "paper"
+    shards_per_job: int = Field(32, ge=1)
     threads: int = Field(1, ge=1)
 
 
@@ -166,7 +176,8 @@ class Prompts(Section):
     """Which concepts become the soft positives of the multi-label loss."""
 
     source: Literal["caption", "archive", "truth"] = "caption"
-    sampling: Literal["cluster", "top", "uniform"] = "cluster"
+    sampling: Sampling = "cluster"
+    replacement: bool = True
     temperature: Positive = 1.0
     count: int = Field(3, ge=1)
     templates: Literal["imagenet", "one"] = "imagenet"

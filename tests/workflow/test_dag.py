@@ -111,7 +111,7 @@ def test_a_learning_rate_runs_training_and_what_follows(done: Checkout) -> None:
 
 
 def test_an_override_runs_its_arm_alone(done: Checkout) -> None:
-    over = {"arms": {"cocu_top3": {"train": {"lr": 0.5}}}}
+    over = {"arms": {"oracle": {"train": {"lr": 0.5}}}}
     assert done.planned(*overlay(done, over)) == {
         "train": SEEDS,
         "evaluate": SEEDS * BENCHMARKS,
@@ -121,7 +121,10 @@ def test_an_override_runs_its_arm_alone(done: Checkout) -> None:
 
 
 def test_a_new_arm_runs_alone(done: Checkout) -> None:
-    over = {"arms": {"uniform": {"train": {"prompts": {"source": "archive", "sampling": "uniform"}}}}}
+    over = {
+        "run_arms": ["groupvit", "cocu", "oracle", "uniform"],
+        "arms": {"uniform": {"train": {"prompts": {"source": "archive", "sampling": "uniform"}}}},
+    }
     assert done.planned(*overlay(done, over)) == {
         "train": SEEDS,
         "evaluate": SEEDS * BENCHMARKS,
