@@ -112,6 +112,14 @@ class Curate(Section):
     shards_per_job: int = Field(32, ge=1)
     threads: int = Field(1, ge=1)
 
+    @model_validator(mode="after")
+    def _released_finds_itself(self) -> Curate:
+        if self.compat == "released" and self.search.exclude_self:
+            raise ValueError(
+                "curate.compat 'released' lets an anchor find itself: set curate.search.exclude_self to false"
+            )
+        return self
+
 
 class Stage(Section):
     """One stage of the image encoder: attention layers, then grouping into segments (none when group_tokens is 0)."""

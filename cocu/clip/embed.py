@@ -25,7 +25,7 @@ from cocu.corpus.images import decode_image
 from cocu.corpus.shards import Pair, ShardFile, manifest_shards, read_pairs
 from cocu.device import CPU, pick_device
 from cocu.errors import ConfigError, DataError, NumericsError
-from cocu.io import atomic_path, file_sha256, read_json, write_json
+from cocu.io import atomic_path, code_fingerprint, file_sha256, read_json, write_json
 from cocu.log import RunCard, progress
 
 PROMPT = "a photo of a {}"
@@ -107,7 +107,8 @@ def check_unit(rows: Floats, keys: list[str], *, where: Path) -> None:
 
 def _embed_shard(encoder: ClipEncoder, file: ShardFile, corpus: str, out: Path) -> dict[str, Any]:
     """The block manifest's entry of one shard, embedded now or kept from an earlier run that made the same."""
-    made_from = {"shard_sha256": file.sha256, "corpus": corpus, "clip": encoder.facts}
+    code = code_fingerprint(__name__)
+    made_from = {"shard_sha256": file.sha256, "corpus": corpus, "clip": encoder.facts, "code": code}
     if (kept := _kept(out, made_from)) is not None:
         return kept
     keys, rows = embed_images(encoder, read_pairs(file.path, corpus))

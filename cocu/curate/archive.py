@@ -1,8 +1,8 @@
 """The archive stage: captions and embeddings in; for each shard, archive/STEM.parquet out: concepts, scores, clusters.
 
-The pool is the corpus itself. Equations 1 and 2 of the design and the clusters of equation 3, a shard at a time;
-embeddings stay memory-mapped. Pool rows are numbered by shard name, so that the order in which a manifest lists the
-shards changes no byte. Whatever does not belong together is refused before the first search.
+Equations 1 and 2 of the design and the clusters of equation 3, a shard at a time. The pool is the corpus itself, or
+another one's curation. A shard that an interrupted run finished is kept when the STEM.made beside it says that it was
+made from the same inputs, settings and code; blocks of shards may be jobs of their own.
 """
 
 from __future__ import annotations
@@ -17,196 +17,177 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from cocu.config import Config, Search
-from cocu.corpus.shards import manifest_shards
+from cocu.config import Config, Curate, digest
 from cocu.curate.cluster import cluster
+from cocu.curate.compat import contained, substrings
+from cocu.curate.engine import Engine, make_engine
 from cocu.curate.expand import expand
-from cocu.curate.index import search
-from cocu.curate.rank import rank, similarities
-from cocu.curate.tables import Archive, csr, join, keys_sha256, read_table, write_archive
-from cocu.errors import DataError, NumericsError
-from cocu.io import atomic_path, file_sha256, read_json, write_json
+from cocu.curate.pool import Curation, Part, check_corpus, load_vocabulary, open_curation
+from cocu.curate.rank import PAPER, RELEASED, rank, similarities
+from cocu.curate.tables import Archive, join, write_archive
+from cocu.device import pick_device
+from cocu.errors import ConfigError, DataError
+from cocu.io import code_fingerprint, file_sha256, read_json, write_json
 from cocu.log import RunCard, progress
 
-UNIT = 1e-2  # a unit vector in float16 is closer than this to length 1
-CHECK_ROWS = 65_536
-
 Ints = NDArray[np.int64]
+Ids = NDArray[np.uint16]
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Part:
-    """One shard's share of the pool: keys (n), concepts of the captions as CSR, embeddings float16 (n, d)."""
-
-    stem: str
-    keys: Any  # Arrow strings: a tenth of the memory of str objects
-    indptr: Ints
-    concepts: NDArray[np.uint16]
-    embeddings: NDArray[np.float16]
-
-
-@dataclass(frozen=True)
 class Pool:
-    """What archives are drawn from: embeddings (parts of (n, d)), the captions' concepts with <t_c, v_j>, as CSR."""
+    """What archives are drawn from, its rows numbered from 0.
 
-    embeddings: Sequence[NDArray[np.float16]]
-    captions: tuple[Ints, NDArray[np.uint16], Floats]
+    captions: concepts of the captions, as CSR. counted: the concepts that ranking counts an image for, with <t_c, v_j>,
+    as CSR; the same ones, or more of them under `compat: released`. starts: a part's name -> its first row.
+    """
+
+    engine: Engine
+    captions: tuple[Ints, Ids]
+    counted: tuple[Ints, Ids, Floats]
     vocabulary: Floats  # (C, d)
+    starts: dict[str, int]
 
 
-def make_pool(parts: Sequence[Part], vocabulary: Floats) -> Pool:
-    """The pool of the parts' images in their order, numbered from 0. `vocabulary` float32 (C, d)."""
-    known = [similarities(vocabulary, p.embeddings.astype(np.float32), p.indptr, p.concepts) for p in parts]
-    indptr, concepts = join([(part.indptr, part.concepts) for part in parts])
-    return Pool([part.embeddings for part in parts], (indptr, concepts, np.concatenate(known)), vocabulary)
+def make_pool(parts: Sequence[Part], names: Sequence[str], vocabulary: Floats, engine: Engine, curate: Curate) -> Pool:
+    """The pool of the parts' images in their order. `names` (C) and `vocabulary` float32 (C, d) are its concepts."""
+    captions = join([(part.indptr, part.concepts) for part in parts])
+    counted = captions
+    if curate.compat == "released":
+        counted = contained(captions, substrings(names), len(names))
+    starts = np.cumsum([0, *(len(part.embeddings) for part in parts)]).tolist()
+    known = np.empty(counted[1].size, np.float32)
+    for part, start in zip(parts, starts[:-1], strict=True):  # one part's embeddings in memory at a time
+        bounds = counted[0][start : start + len(part.embeddings) + 1]
+        span = slice(bounds[0], bounds[-1])
+        known[span] = similarities(vocabulary, part.embeddings.astype(np.float32), bounds - bounds[0], counted[1][span])
+    first = {part.stem: start for part, start in zip(parts, starts[:-1], strict=True)}
+    return Pool(engine, captions, (*counted, known), vocabulary, first)
 
 
-def curate(pool: Pool, images: Floats, anchors: Ints, settings: Search) -> Archive:
+def curate(pool: Pool, images: Floats, anchors: Ints, settings: Curate) -> Archive:
     """The archives of the anchors (equations 1 and 2, and equation 3's clusters).
 
     `images` float32 (n, d) unit rows; `anchors` (n,) their rows in the pool, or -1 for an image outside it.
     """
+    exclude = anchors if settings.search.exclude_self else None
+    _, neighbours = pool.engine.search(images, exclude)
+    return archives(pool, images, anchors, neighbours, settings)
+
+
+def archives(pool: Pool, images: Floats, anchors: Ints, neighbours: Ints, settings: Curate) -> Archive:
+    """`curate` from given `neighbours` (n, L), rows of the pool."""
     concepts = len(pool.vocabulary)
-    exclude = anchors if settings.exclude_self else None
-    _, neighbours = search(images, pool.embeddings, settings.neighbours, exclude)
-    indptr, ids = expand(neighbours, *pool.captions[:2], concepts)
+    indptr, ids = expand(neighbours, *pool.captions, concepts)
     own = similarities(pool.vocabulary, images, indptr, ids)
-    ranked, scores = rank(anchors, neighbours, (indptr, ids, own), pool.captions, concepts)
+    counting = RELEASED if settings.compat == "released" else PAPER
+    ranked, scores = rank(anchors, neighbours, (indptr, ids, own), pool.counted, concepts, counting)
     return Archive(indptr, ranked, scores, cluster(pool.vocabulary, indptr, ranked))
 
 
-def run(config: Config, *, corpus: Path, captions: Path, embeddings: Path, out: Path) -> None:
+def run(config: Config, *, corpus: Path, captions: Path, embeddings: Path, out: Path, block: int | None = None) -> None:
     """Write the archives of a corpus, and their manifest, into the folder `out`.
 
-    `corpus` is the corpus's manifest or its folder; `captions` and `embeddings` are folders. Raises `DataError` when
-    they are not of one corpus or files have changed since their manifest, and `NumericsError` for embeddings whose
-    rows are not the samples, or are not finite unit vectors.
+    `corpus` is the corpus's manifest or its folder; `captions` and `embeddings` are folders. With `block`, only the
+    archives of that block of curate.shards_per_job shards, and blocks/BLOCK.json instead of the manifest. Raises
+    `DataError` when they are not of one corpus or files have changed since their manifest, `NumericsError` for
+    embeddings whose rows are not the samples or are no finite unit vectors, `ConfigError` for a block beyond the end.
     """
-    card = RunCard("archive")
-    described = read_json(captions / "manifest.json")
-    _check_corpus(corpus, captions, described)
-    blocks = _embedded(embeddings)
-    shards = sorted(described["shards"], key=lambda shard: str(shard["stem"]))
-    parts = [_load(captions, embeddings, shard, blocks) for shard in shards]
-    vocabulary = _load_vocabulary(captions, embeddings, described, parts[0].embeddings.shape[1])
-    settings = config.curate.search
-    counts: Counter[str] = Counter()
-    written = []
-    with threadpool_limits(config.curate.threads), atomic_path(out) as temporary:
-        temporary.mkdir()
-        pool = make_pool(parts, vocabulary)
-        for part in progress(parts, total=len(parts), what="archive"):
-            anchors = np.arange(len(part.keys), dtype=np.int64) + counts["images"]
-            archive = curate(pool, part.embeddings.astype(np.float32), anchors, settings)
-            path = temporary / f"{part.stem}.parquet"
-            write_archive(path, part.keys, archive)
-            written.append({"stem": part.stem, "rows": len(archive), "sha256": file_sha256(path)})
-            counts["images"] += len(archive)
-            counts["images_without_concepts"] += int((np.diff(archive.indptr) == 0).sum())
-            counts["concepts"] += len(archive.concepts)
-        manifest = {
-            "corpus": described["corpus"],
-            "pool": {"corpus": described["corpus"], "images": counts["images"]},
-            "neighbours": settings.neighbours,
-            "exclude_self": settings.exclude_self,
-            "shards": written,
-            "inputs": {
-                "captions": {shard["stem"]: shard["sha256"] for shard in shards},
-                "embeddings": {shard["stem"]: blocks[shard["stem"]]["sha256"] for shard in shards},
-                "vocabulary.txt": described["vocabulary"]["sha256"],
-                "vocabulary.npy": file_sha256(embeddings / "vocabulary.npy"),
-            },
-            "counts": dict(counts),
-            "card": card.card(),
-        }
-        write_json(temporary / "manifest.json", manifest)
+    card = RunCard("archive", block=block)
+    ours = open_curation(captions, embeddings)
+    check_corpus(corpus, ours)
+    theirs = _pool_of(config, ours)
+    shards = ours.shards if block is None else _block(ours, block, config.curate.shards_per_job)
+    settings = config.curate.model_dump(mode="json", include={"search", "compat"})
+    common = [settings, theirs.inputs(), code_fingerprint(__name__)]
+    vocabulary = load_vocabulary(theirs)
+    pool: Pool | None = None
+    written, counts, search = [], Counter[str](), {}
+    with threadpool_limits(config.curate.threads):
+        for shard in progress(shards, total=len(shards), what=f"archive of {ours.corpus}, shards"):
+            path = out / f"{shard['stem']}.parquet"
+            made_from = digest([*common, shard["sha256"], ours.blocks.get(str(shard["stem"]))])
+            ours.verify(shard)
+            entry = _kept(path, made_from)
+            if entry is None:
+                pool = pool or _open(config, theirs, vocabulary)
+                entry = _write(pool, ours, shard, path, config.curate)
+                write_json(path.with_suffix(".made"), {"from": made_from, "entry": entry})
+            counts.update(entry["counts"])
+            written.append({name: entry[name] for name in ("stem", "rows", "sha256")})
+            search = entry["search"]
+    described = {
+        "corpus": ours.corpus,
+        "pool": {"corpus": theirs.corpus, "images": sum(int(shard["rows"]) for shard in theirs.shards)},
+        "settings": settings,
+        "search": search,
+        "shards": written,
+        "inputs": ours.inputs(),
+        "counts": dict(counts),
+        "card": card.card(),
+    }
+    if block is not None:
+        write_json(out / "blocks" / f"{block}.json", described)
+        return
+    stems = {str(shard["stem"]) for shard in shards}
+    for stale in (p for suffix in ("parquet", "made") for p in out.glob(f"*.{suffix}") if p.stem not in stems):
+        stale.unlink()
+    write_json(out / "manifest.json", described)
 
 
-def _check_corpus(corpus: Path, captions: Path, described: dict[str, Any]) -> None:
-    """The captions are of exactly the shards that the corpus has now."""
-    manifest = corpus / "manifest.json" if corpus.is_dir() else corpus
-    ours = {shard.stem: (shard.samples, shard.sha256) for shard in manifest_shards(manifest)}
-    theirs = {str(s["stem"]): (s["rows"], s["shard_sha256"]) for s in described["shards"]}
-    if read_json(manifest)["corpus"] != described["corpus"] or ours != theirs:
-        odd = sorted(stem for stem in ours.keys() | theirs.keys() if ours.get(stem) != theirs.get(stem))
+def _pool_of(config: Config, ours: Curation) -> Curation:
+    """The curation that concepts are retrieved from; another corpus's must speak of the same concepts."""
+    if not config.curate.pool:
+        return ours
+    folder = Path(config.curate.pool)
+    theirs = open_curation(folder / "captions", folder / "embeddings")
+    if theirs.vocabulary_sha256 != ours.vocabulary_sha256:
         raise DataError(
-            f"The captions in {captions} were not made from the shards of {manifest}"
-            f"{f' (shard {odd[0]} differs)' if odd else ''}. Run the captions stage again."
+            f"The pool {folder} has another vocabulary than {ours.captions}. "
+            f"Set curate.vocabulary.file to {folder / 'captions' / 'vocabulary.txt'} and run the captions stage again."
         )
+    return theirs
 
 
-def _embedded(folder: Path) -> dict[str, dict[str, Any]]:
-    """What the block manifests say of each shard. Two blocks may name a shard only if they say the same."""
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob("*.json")):
-        value = read_json(path)
-        for shard in value.get("shards", ()) if "block" in value else ():
-            facts = {name: shard[name] for name in ("rows", "keys_sha256", "sha256")}
-            if found.setdefault(str(shard["stem"]), facts) != facts:
-                raise DataError(
-                    f"{path} and another block manifest in {folder} both describe shard {shard['stem']}, differently. "
-                    "Delete the folder and run the embedding stage again."
-                )
-    return found
-
-
-def _load(captions: Path, embeddings: Path, shard: dict[str, Any], blocks: dict[str, dict[str, Any]]) -> Part:
-    stem = str(shard["stem"])
-    side_car, path = captions / f"{stem}.parquet", embeddings / f"{stem}.npy"
-    if file_sha256(_existing(side_car)) != shard["sha256"]:
-        raise DataError(f"{side_car} has changed since its manifest was written. Run the captions stage again.")
-    table = read_table(side_car, ("key", "concepts"))
-    keys: list[str] = table["key"].to_pylist()
-    if stem not in blocks:
-        raise DataError(f"No block manifest in {embeddings} names shard {stem}. Run the embedding stage for it.")
-    if file_sha256(_existing(path)) != blocks[stem]["sha256"]:
-        raise DataError(f"{path} is not the file that its block manifest describes. Run the embedding stage again.")
-    rows = np.load(path, mmap_mode="r")
-    if rows.ndim != 2 or len(rows) != len(keys):
-        raise NumericsError(
-            f"{path} has the shape {rows.shape}, and shard {stem} has {len(keys)} captions. "
-            "Run the embedding stage again."
+def _block(ours: Curation, block: int, size: int) -> Sequence[dict[str, Any]]:
+    shards = ours.shards[block * size : (block + 1) * size]
+    if not shards or block < 0:
+        raise ConfigError(
+            f"{ours.corpus} has no block {block} of {size} shards (curate.shards_per_job): it ends before."
         )
-    if blocks[stem]["keys_sha256"] != keys_sha256(keys):
-        raise NumericsError(
-            f"The rows of {path} are not those of {side_car}: their keys differ. Run both stages again."
-        )
-    for start in range(0, len(rows), CHECK_ROWS):
-        _check_unit(rows[start : start + CHECK_ROWS], path, keys[start : start + CHECK_ROWS])
-    return Part(stem, table["key"].combine_chunks(), *csr(table, "concepts"), rows)
+    return shards
 
 
-def _load_vocabulary(captions: Path, embeddings: Path, described: dict[str, Any], width: int) -> Floats:
-    text, path = captions / "vocabulary.txt", embeddings / "vocabulary.npy"
-    if file_sha256(_existing(text)) != described["vocabulary"]["sha256"]:
-        raise DataError(f"{text} has changed since its manifest was written. Run the captions stage again.")
-    names = text.read_text(encoding="utf-8").splitlines()
-    try:
-        rows: Floats = np.load(_existing(path)).astype(np.float32)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({error}). Delete it and embed the vocabulary again.") from error
-    if rows.shape != (len(names), width):
-        raise NumericsError(
-            f"{path} has the shape {rows.shape}; {len(names)} concepts and images of {width} dimensions need "
-            f"{(len(names), width)}. Embed the vocabulary again, with the CLIP of the images."
-        )
-    _check_unit(rows, path, names)
-    return rows
+def _open(config: Config, theirs: Curation, vocabulary: Floats) -> Pool:
+    parts = [theirs.part(shard) for shard in theirs.shards]
+    device, threads = pick_device(config.device), config.curate.threads
+    engine = make_engine([part.embeddings for part in parts], config.curate.search, device, threads)
+    return make_pool(parts, theirs.names(), vocabulary, engine, config.curate)
 
 
-def _check_unit(rows: NDArray[Any], path: Path, names: list[str]) -> None:
-    lengths = np.linalg.norm(rows.astype(np.float32), axis=1)
-    good = np.abs(lengths - 1) <= UNIT  # false for a length that is not a number, too
-    if not good.all():
-        row = int(np.argmin(good))
-        raise NumericsError(
-            f"{path}: the embedding of '{names[row]}' has the length {lengths[row]:.4g} where 1 is needed. "
-            "Run the embedding stage again; if it comes back, look at that sample."
-        )
+def _write(pool: Pool, ours: Curation, shard: dict[str, Any], path: Path, settings: Curate) -> dict[str, Any]:
+    """Write one shard's archive; what its .made and the manifest say of it."""
+    part = ours.part(shard)
+    anchors = np.full(len(part.keys), -1, np.int64)
+    if not settings.pool:
+        anchors = pool.starts[part.stem] + np.arange(len(part.keys), dtype=np.int64)
+    archive = curate(pool, part.embeddings.astype(np.float32), anchors, settings)
+    write_archive(path, part.keys, archive)
+    counts = {
+        "images": len(archive),
+        "images_without_concepts": int((np.diff(archive.indptr) == 0).sum()),
+        "concepts": len(archive.concepts),
+    }
+    facts = {"search": pool.engine.facts, "counts": counts}
+    return {"stem": part.stem, "rows": len(archive), "sha256": file_sha256(path), **facts}
 
 
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise DataError(f"{path} is missing. Run the stage that writes it.")
-    return path
+def _kept(path: Path, made_from: str) -> dict[str, Any] | None:
+    """What an earlier run wrote of a shard, if it made the same from the same."""
+    made = path.with_suffix(".made")
+    if not (path.is_file() and made.is_file()):
+        return None
+    found = read_json(made)
+    same = found["from"] == made_from and found["entry"]["sha256"] == file_sha256(path)
+    return dict(found["entry"]) if same else None

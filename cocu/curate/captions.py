@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from cocu.config import Config
 from cocu.corpus.shards import ShardFile, manifest_shards, read_pairs
 from cocu.curate.concepts import Matcher
-from cocu.curate.tables import CAPTIONS, keys_sha256, write_table
+from cocu.curate.tables import CAPTIONS, keys_sha256, list_column, write_table
 from cocu.curate.vocabulary import build_vocabulary, read_vocabulary
 from cocu.errors import DataError
 from cocu.io import atomic_path, file_sha256, read_json, write_json, write_text
@@ -43,17 +44,16 @@ def run(config: Config, *, corpus: Path, out: Path) -> None:
     manifest = corpus / "manifest.json" if corpus.is_dir() else corpus
     name = str(read_json(manifest)["corpus"])
     shards = manifest_shards(manifest)
-    texts = [_read(shard, name) for shard in progress(shards, total=len(shards), what="captions")]
+    texts = [clean_captions(shard, name) for shard in progress(shards, total=len(shards), what="captions")]
 
     def captions() -> Iterator[str]:
         for text in texts:
             yield from text["caption"].to_pylist()
 
-    settings = config.curate.vocabulary
-    if settings.file:
-        vocabulary = read_vocabulary(Path(settings.file), settings)
-    else:
-        vocabulary = build_vocabulary(captions, settings)
+    settings, file = config.curate.vocabulary, config.curate.vocabulary.file
+    if config.curate.pool and not file:  # archives hold the pool's concepts, so the captions must speak of the same
+        file = str(Path(config.curate.pool) / "captions" / "vocabulary.txt")
+    vocabulary = read_vocabulary(Path(file), settings) if file else build_vocabulary(captions, settings)
     matcher = Matcher(vocabulary)
     counts: Counter[str] = Counter()
     with atomic_path(out) as temporary:
@@ -76,7 +76,7 @@ def run(config: Config, *, corpus: Path, out: Path) -> None:
         write_json(temporary / "manifest.json", described)
 
 
-def _read(shard: ShardFile, corpus: str) -> pa.Table:
+def clean_captions(shard: ShardFile, corpus: str) -> pa.Table:
     """Keys and clean captions of a shard, packed: millions of str objects would fill the memory."""
     pairs = [(pair.key, clean(pair.caption)) for pair in read_pairs(shard.path, corpus)]
     if len(pairs) != shard.samples:
@@ -91,13 +91,14 @@ def _read(shard: ShardFile, corpus: str) -> pa.Table:
 def _write(folder: Path, shard: ShardFile, text: pa.Table, matcher: Matcher, counts: Counter[str]) -> dict[str, Any]:
     """Write one shard's captions with their concepts, add to `counts`, and describe the file for the manifest."""
     captions = text["caption"].to_pylist()
-    concepts = [matcher(caption) for caption in captions]
+    indptr, concepts = matcher.batch(captions)
     counts["pairs"] += len(captions)
     counts["empty_captions"] += sum(not caption for caption in captions)
-    counts["captions_without_concepts"] += sum(not found for found in concepts)
-    counts["concepts"] += sum(map(len, concepts))
+    counts["captions_without_concepts"] += int((np.diff(indptr) == 0).sum())
+    counts["concepts"] += len(concepts)
     path = folder / f"{shard.stem}.parquet"
-    write_table(path, CAPTIONS, {"key": text["key"], "caption": text["caption"], "concepts": concepts})
+    lists = list_column(indptr, concepts)
+    write_table(path, CAPTIONS, {"key": text["key"], "caption": text["caption"], "concepts": lists})
     return {
         "stem": shard.stem,
         "rows": len(captions),

@@ -1,21 +1,31 @@
 """Concepts of a caption: which entries of the vocabulary occur in it, as whole words.
 
-Takes the vocabulary's names (ids are positions) and a caption; gives the distinct ids C_i in order of first occurrence
+Takes the vocabulary's names (ids are positions) and captions; gives the distinct ids C_i in order of first occurrence
 (design, "the method": whole-token n-grams, plurals folded). "car" is not in "carpet"; in "traffic lights" the longest
-match, "traffic light", hides "light". Tokens would take most of the time, so they are kept per blank-separated chunk.
+match, "traffic light", hides "light". Tokens would take most of the time, so a blank-separated chunk is read once and
+has a number from then on; a trie over numbers finds the concepts.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from array import array
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from cocu.curate.jit import compiled
 from cocu.curate.words import singulars
 
 BREAK = ""  # stands where punctuation ends a phrase: no n-gram reaches across it
 _TOKEN = re.compile(r"([^\W_]+)|[,.;:!?()\[\]{}|/]")
-_MEMO_CHUNKS = 1_000_000  # about 300 MB; cleared when full, since most chunks of a web corpus are seen once
+_MEMO_CHUNKS = 1_000_000  # about 200 MB; begun anew when full, since most chunks of a web corpus are seen once
+_BATCH = 16_384  # captions between two looks at the size of the memo
+
+Ints = NDArray[np.int64]
+Ids = NDArray[np.uint16]
 
 
 def chunk_tokens(chunk: str) -> list[str]:
@@ -28,80 +38,149 @@ def tokens(text: str) -> list[str]:
     return [token for chunk in text.split() for token in chunk_tokens(chunk) if token]
 
 
-class _Node:
-    """A place in the trie: the concept that ends here (-1 for none), and the tokens that go on."""
+class _Chunks(dict[str, int]):
+    """Chunk -> its number. Words of chunk k: words[k] to words[k + 1]; what word w may stand for: forms, alike.
 
-    __slots__ = ("children", "concept")
+    A word stands for itself, or for its singular where the vocabulary has that; unknown words and breaks for nothing.
+    """
 
-    def __init__(self) -> None:
-        self.concept = -1
-        self.children: dict[str, _Node] = {}
+    def __init__(self, known: dict[str, int]) -> None:
+        self._known = known
+        self.words, self.bounds, self.forms = array("q", [0]), array("q", [0]), array("q")
+
+    def __missing__(self, chunk: str) -> int:
+        for token in chunk_tokens(chunk):
+            self.forms.extend(self._known[form] for form in (token, *singulars(token)) if form in self._known)
+            self.bounds.append(len(self.forms))
+        self.words.append(len(self.bounds) - 1)
+        self[chunk] = number = len(self)
+        return number
 
 
 class Matcher:
-    """Finds the concepts of captions. A token stands for itself, or for its singular where the vocabulary has that."""
+    """Finds the concepts of captions; longest match first, left to right, the exact form before the singular."""
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
-        self._root = _Node()
-        self._known: set[str] = set()
-        self._memo: dict[str, tuple[tuple[str, ...], ...]] = {}
+        self._known: dict[str, int] = {}
+        children: list[dict[int, int]] = [{}]
+        concepts = [-1]
         for concept, name in enumerate(vocabulary):
-            node = self._root
+            node = 0
             for token in tokens(name):
-                self._known.add(token)
-                node = node.children.setdefault(token, _Node())
-            if node.concept < 0:
-                node.concept = concept
+                number = self._known.setdefault(token, len(self._known))
+                if number not in children[node]:
+                    children[node][number] = len(children)
+                    children.append({})
+                    concepts.append(-1)
+                node = children[node][number]
+            if node and concepts[node] < 0:
+                concepts[node] = concept
+        edges = [edge for of in children for edge in sorted(of.items())]
+        bounds = np.cumsum([0, *map(len, children)])
+        self._trie = (np.array(concepts), bounds, np.array(edges, np.int64).reshape(-1, 2))
+        self._root = np.full(max(len(self._known), 1), -1)
+        for number, node in children[0].items():
+            self._root[number] = node
+        self._last = np.full(max(len(vocabulary), 1), -1)
+        self._chunks = _Chunks(self._known)
 
     def __call__(self, caption: str) -> list[int]:
-        """Distinct concept ids in order of first occurrence; longest match first, left to right."""
-        memo = self._memo
-        words: list[tuple[str, ...]] = []
-        for chunk in caption.split():
-            found = memo.get(chunk)
-            words += self._read(chunk) if found is None else found
-        out: dict[int, None] = {}
-        root = self._root.children
-        at, end = 0, len(words)
-        while at < end:
-            word = words[at]
-            if len(word) == 1:
-                node = root.get(word[0])
-                if node is None:
-                    at += 1
-                elif not node.children or at + 1 == end or not words[at + 1]:
-                    if node.concept >= 0:
-                        out[node.concept] = None
-                    at += 1
-                else:
-                    at = self._longest(words, at, out)
-            elif word:
-                at = self._longest(words, at, out)
-            else:
-                at += 1
-        return list(out)
+        """Distinct concept ids in order of first occurrence."""
+        found: list[int] = self.batch([caption])[1].tolist()
+        return found
 
-    def _read(self, chunk: str) -> tuple[tuple[str, ...], ...]:
-        """For each token of a chunk, what it may stand for in the vocabulary: nothing for unknown words and breaks."""
-        words = tuple(
-            tuple(form for form in (token, *singulars(token)) if form in self._known) if token else ()
-            for token in chunk_tokens(chunk)
-        )
-        if len(self._memo) >= _MEMO_CHUNKS:
-            self._memo.clear()
-        self._memo[chunk] = words
-        return words
+    def batch(self, captions: Sequence[str]) -> tuple[Ints, Ids]:
+        """The same for n captions, as CSR: caption i has `ids[indptr[i]:indptr[i + 1]]`; int64 (n + 1,), uint16."""
+        counts, ids = [np.zeros(1, np.int64)], [np.empty(0, np.uint16)]
+        for start in range(0, len(captions), _BATCH):
+            number, found = self._match(captions[start : start + _BATCH])
+            counts.append(number)
+            ids.append(found)
+        return np.cumsum(np.concatenate(counts)), np.concatenate(ids)
 
-    def _longest(self, words: list[tuple[str, ...]], at: int, out: dict[int, None]) -> int:
-        """Add the longest concept that begins at `at`, if there is one; returns where to go on."""
-        nodes, best, past = [self._root], -1, at + 1
-        for i in range(at, len(words)):
-            nodes = [node.children[form] for node in nodes for form in words[i] if form in node.children]
-            if not nodes:
-                break
-            concept = next((node.concept for node in nodes if node.concept >= 0), -1)  # the exact form comes first
-            if concept >= 0:
-                best, past = concept, i + 1
-        if best >= 0:
-            out[best] = None
-        return past
+    def _match(self, captions: Sequence[str]) -> tuple[Ints, Ids]:
+        """(number of concepts of each caption, ids)."""
+        if len(self._chunks) > _MEMO_CHUNKS:
+            self._chunks = _Chunks(self._known)
+        chunks, number = self._chunks, self._chunks.__getitem__
+        flat: list[int] = []
+        ends = []
+        for caption in captions:
+            flat += map(number, caption.split())
+            ends.append(len(flat))
+        tables = [np.frombuffer(t, np.int64) if t else np.empty(0, np.int64) for t in _tables(chunks)]
+        numbers = np.array(flat, np.int64)
+        words = int((tables[0][numbers + 1] - tables[0][numbers]).sum())  # at most a concept each
+        counts, ids = np.zeros(len(ends), np.int64), np.empty(words, np.uint16)
+        self._last[:] = -1
+        room = len(self._trie[0]) + 1
+        used = np.empty((2, room), np.int64)
+        _find(numbers, np.array(ends), *tables, *self._trie, self._root, self._last, used, counts, ids)
+        return counts, ids[: counts.sum()]
+
+
+def _tables(chunks: _Chunks) -> tuple[array[int], array[int], array[int]]:
+    return chunks.words, chunks.bounds, chunks.forms
+
+
+@compiled
+def _find(
+    numbers: Ints,
+    ends: Ints,
+    words: Ints,
+    bounds: Ints,
+    forms: Ints,
+    concepts: Ints,
+    edge_bounds: Ints,
+    edges: Ints,
+    root: Ints,
+    last: Ints,
+    used: Ints,
+    counts: Ints,
+    ids: Ids,
+) -> None:
+    """`used` has room for the trie's nodes twice: those that the words so far lead to, and those after one more."""
+    longest = 0
+    for i in range(ends.size):
+        start = ends[i - 1] if i else 0
+        longest = max(longest, (words[numbers[start : ends[i]] + 1] - words[numbers[start : ends[i]]]).sum())
+    line = np.empty(longest, np.int64)  # the words of one caption
+    end = 0
+    for i in range(ends.size):
+        size = 0
+        for e in range(ends[i - 1] if i else 0, ends[i]):
+            for w in range(words[numbers[e]], words[numbers[e] + 1]):
+                line[size] = w
+                size += 1
+        first = end
+        at = 0
+        while at < size:
+            best, past = -1, at + 1
+            nodes = 0
+            for f in range(bounds[line[at]], bounds[line[at] + 1]):
+                if root[forms[f]] >= 0:
+                    used[0, nodes] = root[forms[f]]
+                    nodes += 1
+            side, reach = 0, at
+            while nodes:
+                for p in range(nodes):
+                    if concepts[used[side, p]] >= 0:
+                        best, past = concepts[used[side, p]], reach + 1
+                        break
+                reach += 1
+                following = 0
+                if reach < size:
+                    for p in range(nodes):
+                        node = used[side, p]
+                        for f in range(bounds[line[reach]], bounds[line[reach] + 1]):
+                            for e in range(edge_bounds[node], edge_bounds[node + 1]):
+                                if edges[e, 0] == forms[f]:
+                                    used[1 - side, following] = edges[e, 1]
+                                    following += 1
+                nodes, side = following, 1 - side
+            if best >= 0 and last[best] != i:
+                last[best] = i
+                ids[end] = best
+                end += 1
+            at = past
+        counts[i] = end - first

@@ -31,22 +31,13 @@ def search(queries: Rows, pool: Rows | Sequence[Rows], k: int, exclude: Ints | N
     `NumericsError` on widths that differ and on a row that is not finite.
     """
     parts = [pool] if isinstance(pool, np.ndarray) else list(pool)
+    wanted, without = checked(queries, parts, k, exclude)
     total = sum(len(part) for part in parts)
-    without = np.full(len(queries), -1, np.int64) if exclude is None else np.asarray(exclude, np.int64)
-    excluded = int((without >= 0).any())
-    if k > total - excluded:
-        raise DataError(
-            f"{k} neighbours are asked for, and the pool has {total} images{', the anchor excluded' * excluded}. "
-            "Lower curate.search.neighbours or use a larger pool."
-        )
-    wanted = _as_float32(queries, "query", 0)
     lengths = np.linalg.norm(wanted, axis=1)
     scores, rows = np.full((len(wanted), k), -np.inf, np.float32), np.full((len(wanted), k), total, np.int64)
     products = np.empty(QUERY_ROWS * POOL_ROWS, np.float32)
     first = 0
     for part in parts:
-        if part.shape[1] != wanted.shape[1]:
-            raise NumericsError(f"The queries have {wanted.shape[1]} dimensions and the pool {part.shape[1]}.")
         for start in range(0, len(part), POOL_ROWS):
             block = _as_float32(part[start : start + POOL_ROWS], "pool", first)
             # |computed - true| <= d u / (1 - d u) |x| |y| for a product of d terms in any order; u = 2^-24
@@ -59,6 +50,23 @@ def search(queries: Rows, pool: Rows | Sequence[Rows], k: int, exclude: Ints | N
                 _keep(product, first, some, block, slack * lengths[span], without[span], scores[span], rows[span])
             first += len(block)
     return scores, rows
+
+
+def checked(queries: Rows, parts: Sequence[Rows], k: int, exclude: Ints | None) -> tuple[Floats, Ints]:
+    """The queries as float32 and the excluded rows, -1 for none; raises what `search` raises, the pool's rows aside."""
+    total = sum(len(part) for part in parts)
+    without = np.full(len(queries), -1, np.int64) if exclude is None else np.asarray(exclude, np.int64)
+    excluded = int((without >= 0).any())
+    if k > total - excluded:
+        raise DataError(
+            f"{k} neighbours are asked for, and the pool has {total} images{', the anchor excluded' * excluded}. "
+            "Lower curate.search.neighbours or use a larger pool."
+        )
+    wanted = _as_float32(queries, "query", 0)
+    for part in parts:
+        if part.shape[1] != wanted.shape[1]:
+            raise NumericsError(f"The queries have {wanted.shape[1]} dimensions and the pool {part.shape[1]}.")
+    return wanted, without
 
 
 def _as_float32(rows: Rows, what: str, first: int) -> Floats:

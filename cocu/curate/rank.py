@@ -4,9 +4,12 @@ Takes archives, neighbours, and the similarities <t_c, v_j> of every concept and
 once; gives s_c = global_c + local_c, and the archives sorted by it. Where the mean or the maximum that divides is below
 `FLOOR` it counts as `FLOOR`: scores stay finite, keep the sign of <t_c, v_i> and rise with it, and a mean near zero or
 below it does not turn an absent concept into the best one. CLIP's own similarities are about 0.1 to 0.4.
+`Counting` holds the two readings of the equation: the paper's, and that of the authors' released code.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +18,23 @@ from cocu.curate.jit import compiled, compiled_sum
 from cocu.errors import NumericsError
 
 FLOOR = 0.05
+
+
+@dataclass(frozen=True)
+class Counting:
+    """How the images that share a concept are counted.
+
+    floor: what a smaller mean or maximum counts as. anchor_again: an anchor that is its own neighbour is counted as
+    both. least: the maximum begins here. A divisor of exactly zero counts as `FLOOR` in either reading.
+    """
+
+    floor: float = FLOOR
+    anchor_again: bool = False
+    least: float = -np.inf
+
+
+PAPER = Counting()
+RELEASED = Counting(floor=-np.inf, anchor_again=True, least=0.0)
 
 Ints = NDArray[np.int64]
 Ids = NDArray[np.uint16]
@@ -43,17 +63,20 @@ def rank(
     archive: tuple[Ints, Ids, Floats],
     captions: tuple[Ints, Ids, Floats],
     concepts: int,
+    counting: Counting = PAPER,
 ) -> tuple[Ids, Floats]:
     """Concepts and float32 scores of the archives, row by row: scores fall, equal scores by rising id.
 
     `anchors` (n,) are the anchors' rows in the pool, or -1 outside it; `neighbours` (n, L) are rows of the pool.
     `archive` is (indptr, ids, <t_c, v_i>) as `expand` and `similarities` give them, `captions` the same of the whole
-    pool; `concepts` is C. R_c holds each image once: an anchor that is its own neighbour is not counted twice.
+    pool, where rows may also hold concepts that are in no archive (`cocu.curate.compat`); `concepts` is C. R_c holds
+    each image once, unless `counting` says otherwise: an anchor that is its own neighbour is not counted twice.
     """
     indptr, ids, own = archive
     sorted_ids, scores = ids.copy(), np.empty(ids.size, np.float32)
     places = np.full(concepts, -1, np.int64)
-    _rank(anchors, neighbours, indptr, own, *captions, places, sorted_ids, scores)
+    how = (counting.floor, counting.anchor_again, counting.least)
+    _rank(anchors, neighbours, indptr, own, *captions, *how, places, sorted_ids, scores)
     return sorted_ids, scores
 
 
@@ -81,28 +104,38 @@ def _rank(
     caption_indptr: Ints,
     caption_ids: Ids,
     caption_similarities: Floats,
+    floor: float,
+    anchor_again: bool,
+    least: float,
     places: Ints,
     ids: Ids,
     scores: Floats,
 ) -> None:
     for i in range(neighbours.shape[0]):
         start, size = indptr[i], indptr[i + 1] - indptr[i]
-        total, count, largest = np.empty(size), np.ones(size), -np.inf
+        total, count, largest = np.empty(size), np.ones(size), least
         for p in range(size):  # the anchor itself is in every R_c
             places[ids[start + p]] = p
             total[p] = own[start + p]
             largest = max(largest, total[p])
         for j in neighbours[i]:
-            if j == anchors[i]:
+            if j == anchors[i] and not anchor_again:
                 continue
             for e in range(caption_indptr[j], caption_indptr[j + 1]):
                 p = places[caption_ids[e]]
+                if p < 0:
+                    continue
                 total[p] += caption_similarities[e]
                 count[p] += 1
                 largest = max(largest, caption_similarities[e])
         for p in range(size):
+            places[ids[start + p]] = -1
+        top = max(largest, floor)
+        top = top if top != 0 else FLOOR
+        for p in range(size):
             a = np.float64(own[start + p])
-            score = np.float32(a / max(largest, FLOOR) + a / max(total[p] / count[p], FLOOR))
+            mean = max(total[p] / count[p], floor)
+            score = np.float32(a / top + a / (mean if mean != 0 else FLOOR))
             concept = ids[start + p]
             at = start + p  # ids rise, so an insertion that stops at equal scores keeps ties in the order of ids
             while at > start and scores[at - 1] < score:

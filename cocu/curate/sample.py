@@ -1,73 +1,110 @@
-"""Cluster-guided sampling (design, equation 3): the concepts of one training step, from one row of the archive.
+"""Sampling from the archive (design, equation 3): the concepts of one training step, for many rows at once.
 
-Takes a row's concepts, scores and clusters; gives `count` concept ids, -1 where the archive has none to give and the
-caption takes their place. Plain Python: rows have about ten entries, where a numpy call costs more than the arithmetic.
+Takes an archive, the rows that are asked for, and uniform random numbers; gives `count` concept ids a row, -1 where the
+archive has none to give and the caption takes their place. The caller draws the random numbers, so that a row's
+concepts depend neither on its batch nor on the process that loads it.
 """
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
-from typing import Any, Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
+from cocu.config import Sampling
+from cocu.curate.jit import compiled
+from cocu.curate.tables import Archive
 
-def sample_concepts(
-    concepts: NDArray[Any],
-    scores: NDArray[Any],
-    clusters: NDArray[Any],
-    *,
-    count: int,
-    sampling: Literal["cluster", "top", "uniform"],
-    temperature: float,
-    rng: np.random.Generator,
-) -> NDArray[np.int64]:
-    """int64 (count,) concept ids from one row of the archive, whose arrays (n,) are sorted by falling score.
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
-    "cluster": for each of `count`, a cluster with probability softmax(mean score / temperature), with replacement, and
-    in it a concept with softmax(score / temperature). "top": the first `count`. "uniform": `count` different ones,
-    each set equally likely. The last two give -1 for what a short row lacks; an empty row gives -1 throughout.
+
+def sample(
+    archive: Archive, rows: Ints, draws: Doubles, *, sampling: Sampling, temperature: float, replacement: bool
+) -> Ints:
+    """int64 (n, count) concept ids for the n `rows`, from `draws` in [0, 1) of shape (n, 2 * count).
+
+    "cluster" (the paper's): a cluster with probability softmax(mean score / temperature), in it a concept with
+    softmax(score / temperature). "softmax": a concept with softmax(score / temperature) over the row. "uniform": each
+    alike. "top": the first ones, nothing drawn. Without replacement a concept is drawn once; a cluster of which nothing
+    is left is not drawn, and keeps the mean of all its concepts until then.
     """
-    out = np.full(count, -1, np.int64)
-    size = len(concepts)
-    if size == 0:
-        return out
+    out = np.full((len(rows), draws.shape[1] // 2), -1, np.int64)
     if sampling == "top":
-        out[:size] = concepts[:count]
-    elif sampling == "uniform":
-        out[:size] = concepts[rng.permutation(size)[:count]]
+        _top(archive.indptr, archive.concepts, rows, out)
     else:
-        out[:] = _by_cluster(concepts.tolist(), scores.tolist(), clusters.tolist(), temperature, rng.random(2 * count))
+        columns = (archive.indptr, archive.concepts, archive.scores, archive.clusters)
+        _draw(*columns, rows, draws, sampling == "cluster", sampling == "uniform", temperature, replacement, out)
     return out
 
 
-def _by_cluster(
-    concepts: list[int], scores: list[float], clusters: list[int], temperature: float, draws: NDArray[np.float64]
-) -> list[int]:
-    members: dict[int, list[int]] = {}
-    for place, label in enumerate(clusters):
-        members.setdefault(label, []).append(place)
-    groups = list(members.values())
-    between = _cumulative([sum(scores[p] for p in group) / len(group) for group in groups], temperature)
-    out = []
-    uniform = draws.tolist()
-    for u, v in zip(uniform[::2], uniform[1::2], strict=True):
-        group = groups[_draw(between, u)]
-        within = _cumulative([scores[p] for p in group], temperature)
-        out.append(concepts[group[_draw(within, v)]])
-    return out
+@compiled
+def _top(indptr: Ints, concepts: NDArray[np.uint16], rows: Ints, out: Ints) -> None:
+    for i in range(rows.size):
+        start = indptr[rows[i]]
+        for m in range(min(out.shape[1], indptr[rows[i] + 1] - start)):
+            out[i, m] = concepts[start + m]
 
 
-def _cumulative(values: Sequence[float], temperature: float) -> list[float]:
-    """Running sums of exp(value / temperature), scaled so that none overflows."""
-    largest = max(values)
-    return list(accumulate(math.exp((v - largest) / temperature) for v in values))
+@compiled
+def _pick(values: Doubles, open_: Flags, temperature: float, u: float) -> int:
+    """The open place whose share of [0, 1) under softmax(values / temperature) holds u; -1 when none is open."""
+    largest = -np.inf
+    for p in range(values.size):
+        if open_[p]:
+            largest = max(largest, values[p])
+    total = 0.0
+    for p in range(values.size):
+        if open_[p]:
+            total += np.exp((values[p] - largest) / temperature)
+    running, last = 0.0, -1
+    for p in range(values.size):
+        if open_[p]:
+            running += np.exp((values[p] - largest) / temperature)
+            last = p
+            if running > u * total:
+                return last
+    return last  # a product that was rounded up to the total
 
 
-def _draw(cumulative: list[float], u: float) -> int:
-    """The index whose share of [0, total) holds u * total; the bound covers a product rounded up to the total."""
-    return min(bisect_right(cumulative, u * cumulative[-1]), len(cumulative) - 1)
+@compiled
+def _draw(
+    indptr: Ints,
+    concepts: NDArray[np.uint16],
+    scores: Floats,
+    clusters: NDArray[np.uint16],
+    rows: Ints,
+    draws: Doubles,
+    clustered: bool,
+    even: bool,
+    temperature: float,
+    replacement: bool,
+    out: Ints,
+) -> None:
+    for i in range(rows.size):
+        start, end = indptr[rows[i]], indptr[rows[i] + 1]
+        size = end - start
+        if size == 0:
+            continue
+        values, label = scores[start:end].astype(np.float64), np.zeros(size, np.int64)
+        if even:
+            values[:] = 0.0
+        if clustered:
+            label[:] = clusters[start:end]
+        k = label.max() + 1
+        mean, left = np.zeros(k), np.zeros(k, np.int64)
+        for p in range(size):
+            mean[label[p]] += values[p]
+            left[label[p]] += 1
+        mean /= left
+        taken = np.zeros(size, np.bool_)
+        for m in range(out.shape[1]):
+            group = _pick(mean, left > 0, temperature, draws[i, 2 * m])
+            if group < 0:
+                break
+            place = _pick(values, (label == group) & ~taken, temperature, draws[i, 2 * m + 1])
+            out[i, m] = concepts[start + place]
+            if not replacement:
+                taken[place] = True
+                left[group] -= 1

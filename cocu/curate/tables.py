@@ -70,16 +70,13 @@ def _column(values: Any, kind: pa.DataType) -> Any:
 
 def write_archive(path: Path, keys: Any, archive: Archive) -> None:
     """Write one shard's archive; `keys` (n) are Arrow strings or str."""
-    bounds = pa.array(archive.indptr, pa.int32())
-    lists = {
-        column: pa.ListArray.from_arrays(bounds, pa.array(values))
-        for column, values in (
-            ("concepts", archive.concepts),
-            ("scores", archive.scores),
-            ("clusters", archive.clusters),
-        )
-    }
+    lists = {name: list_column(archive.indptr, getattr(archive, name)) for name in ("concepts", "scores", "clusters")}
     write_table(path, ARCHIVE, {"key": keys, **lists})
+
+
+def list_column(indptr: Ints, values: NDArray[Any]) -> pa.ListArray:
+    """A list column from CSR."""
+    return pa.ListArray.from_arrays(pa.array(indptr, pa.int32()), pa.array(values))
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pa.Table:

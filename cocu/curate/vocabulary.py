@@ -1,8 +1,9 @@
 """The vocabulary: which words and compounds of the captions are concepts.
 
 Takes captions, or a file with one concept a line; gives the names, whose positions are the concept ids. From captions:
-frequent words that are no stop words, and n-grams that hold together ("traffic light": at least half of the captions
-with its rarest token have the whole n-gram). Plurals are folded onto singulars that occur.
+frequent nouns (by lemminflect's lexicon; words that it does not know, by their endings) that are no stop words, and
+n-grams that hold together ("traffic light": at least half of the captions with its rarest token have the whole n-gram).
+Plurals are folded onto singulars that occur. Names that the settings hold out are in neither.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from cocu.config import Vocabulary
+from lemminflect import getAllLemmas
+
+from cocu.config import Vocabulary, suggest
+from cocu.curate.benchmark_names import benchmark_names
 from cocu.curate.concepts import chunk_tokens, tokens
 from cocu.curate.words import is_noun_like, is_stop, singulars
 from cocu.errors import ConfigError, DataError
@@ -37,7 +41,8 @@ def build_vocabulary(captions: Callable[[], Iterable[str]], settings: Vocabulary
         counts.update(frequent)
         if not frequent:
             break
-    kept = [gram for gram, count in counts.items() if _is_concept(gram, count, counts)]
+    held = _held_out(settings)
+    kept = [g for g, count in counts.items() if _is_concept(g, count, counts) and not forms(g) & held]
     kept.sort(key=lambda gram: (-counts[gram], " ".join(gram)))
     return [" ".join(gram) for gram in kept[: settings.max_concepts]]
 
@@ -45,14 +50,16 @@ def build_vocabulary(captions: Callable[[], Iterable[str]], settings: Vocabulary
 def read_vocabulary(path: Path, settings: Vocabulary) -> list[str]:
     """Concept names from a file: one a line, `#` begins a comment line; case folded, repeated names kept once.
 
-    Raises `ConfigError` when the file cannot be read, and `DataError` naming the line of a concept without a letter or
-    with more than `max_tokens` tokens, and when there are none or more than 65,535.
+    Names that are held out are dropped. Raises `ConfigError` when the file cannot be read, and `DataError` naming the
+    line of a concept without a letter or with more than `max_tokens` tokens, and when there are none or more than
+    65,535.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"Cannot read curate.vocabulary.file '{path}' ({error}). Correct the path.") from error
     names: dict[str, None] = {}
+    held = _held_out(settings)
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
@@ -64,10 +71,31 @@ def read_vocabulary(path: Path, settings: Vocabulary) -> list[str]:
                 f"{path}, line {number}: '{line.strip()}' has {len(parts)} tokens, more than "
                 f"curate.vocabulary.max_tokens ({settings.max_tokens}). Shorten it or raise the limit."
             )
-        names[" ".join(parts)] = None
+        if not forms(parts) & held:
+            names[" ".join(parts)] = None
     if not 0 < len(names) <= MAX_CONCEPTS:
         raise DataError(f"{path} holds {len(names):,} concepts; a vocabulary has 1 to {MAX_CONCEPTS:,}.")
     return list(names)
+
+
+def forms(gram: Sequence[str]) -> set[Gram]:
+    """A name and what it is the plural of: its last token, or a singular of it."""
+    return {(*gram[:-1], last) for last in (gram[-1], *singulars(gram[-1]))} if gram else set()
+
+
+def _held_out(settings: Vocabulary) -> set[Gram]:
+    """Every form of the names that are held out; "cat" holds "cats" out, and not "cat house"."""
+    names = [*settings.exclude]
+    if settings.exclude_benchmarks:
+        known = benchmark_names()
+        for benchmark in settings.exclude_benchmarks:
+            if benchmark not in known:
+                raise ConfigError(
+                    f"curate.vocabulary.exclude_benchmarks names '{benchmark}'{suggest(benchmark, known)}. "
+                    f"Known benchmarks: {', '.join(known)}."
+                )
+            names += [form for name in known[benchmark] for form in name]
+    return {form for name in names for form in forms(tokens(name))}
 
 
 def _folding(captions: Iterable[str]) -> dict[str, str]:
@@ -94,7 +122,13 @@ def _count(captions: Iterable[str], fold: dict[str, str], size: int, shorter: di
     return counts
 
 
+def _is_noun(token: str) -> bool:
+    """Whether the lexicon lists a noun, or has never heard of the word; and its ending does not speak against it."""
+    kinds = getAllLemmas(token)
+    return is_noun_like(token) and (not kinds or "NOUN" in kinds or "PROPN" in kinds)
+
+
 def _is_concept(gram: Sequence[str], count: int, counts: dict[Gram, int]) -> bool:
-    if not is_noun_like(gram[-1]):
+    if not _is_noun(gram[-1]):
         return False
     return len(gram) == 1 or count >= COHESION * min(counts[(token,)] for token in gram)

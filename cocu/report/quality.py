@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from cocu.config import Config
 from cocu.corpus.truth import read_truth
-from cocu.curate.sample import sample_concepts
+from cocu.curate.sample import sample
 from cocu.curate.tables import Archive, csr, join, read_archive, read_table
 from cocu.errors import DataError
 from cocu.io import read_json, write_json
@@ -104,11 +104,16 @@ def measure_sources(
     given: dict[str, Csr] = {"caption": caption, "archive": (archive.indptr, archive.concepts)}
     for sampling in DRAWS:
         rng = np.random.default_rng(seed)
-        rows = [
-            sample_concepts(*archive.row(i), count=count, sampling=sampling, temperature=temperature, rng=rng)
-            for i in range(len(archive))
-        ]
-        given[sampling] = (count * np.arange(len(rows) + 1), np.concatenate(rows))
+        draws = rng.random((len(archive), 2 * count))
+        ids = sample(
+            archive,
+            np.arange(len(archive)),
+            draws,
+            sampling=sampling,
+            temperature=temperature,
+            replacement=sampling == "cluster",
+        )
+        given[sampling] = (count * np.arange(len(archive) + 1), ids.ravel())
     return {
         "pairs": len(truth.visible),
         "sources": {source: measure(truth, given[source]) for source in SOURCES},

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cocu.config import Augment, Config
 from cocu.corpus.images import decode_image
 from cocu.corpus.shards import ShardReader, manifest_shards
-from cocu.curate.sample import sample_concepts
+from cocu.curate.sample import sample
 from cocu.curate.tables import Archive, csr, join, read_archive, read_table
 from cocu.errors import DataError
 from cocu.io import read_json
@@ -82,14 +82,15 @@ class Pairs(Dataset[tuple[Tensor, Tensor, Tensor, int]]):
 
     def _draw(self, i: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         # Only an archive ranks its concepts; those of a caption, and the true ones, are drawn alike.
-        sampling = self.prompts.sampling if self.prompts.source == "archive" else "uniform"
-        drawn = sample_concepts(
-            *self.candidates.row(i),
-            count=self.prompts.count,
-            sampling=sampling,
+        ranked = self.prompts.source == "archive"
+        drawn = sample(
+            self.candidates,
+            np.array([i]),
+            rng.random((1, 2 * self.prompts.count)),
+            sampling=self.prompts.sampling if ranked else "uniform",
             temperature=self.prompts.temperature,
-            rng=rng,
-        )
+            replacement=self.prompts.replacement and ranked,
+        )[0]
         return drawn[drawn >= 0]
 
     def _prompt(self, concept: int, rng: np.random.Generator) -> Tensor:

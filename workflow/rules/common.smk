@@ -66,13 +66,19 @@ def corpus_of(seed):
 CORPORA = sorted({corpus_of(seed) for seed in CFG.seeds})
 
 
-def blocks(corpus):
-    """The names of a corpus's blocks of embeddings, each the work of one job."""
+def number_of_shards():
+    """Shards of a corpus that is trained on."""
     if MINI:
-        shards = -(-CFG.corpus.mini.train_pairs // CFG.corpus.mini.pairs_per_shard)
-    else:
-        shards = sum(1 for _ in braceexpand(CFG.corpus.shards))
-    return range(-(-shards // CFG.clip.shards_per_job))
+        return -(-CFG.corpus.mini.train_pairs // CFG.corpus.mini.pairs_per_shard)
+    return sum(1 for _ in braceexpand(CFG.corpus.shards))
+
+
+# The numbers of the blocks of embeddings, each the work of one job.
+EMBED_BLOCKS = range(-(-number_of_shards() // CFG.clip.shards_per_job))
+# The same of the archives; none where one job does them all.
+ARCHIVE_BLOCKS = range(-(-number_of_shards() // CFG.curate.shards_per_job))
+ARCHIVE_BLOCKS = ARCHIVE_BLOCKS if len(ARCHIVE_BLOCKS) > 1 else []
+ARCHIVE_SETTINGS = CFG.fingerprint("curate.search", "curate.compat", "curate.pool")
 
 
 def options(**paths):

@@ -3,12 +3,14 @@
 CURATION = f"{R}/curation/{{corpus}}"
 STAND_IN_FILE = [f"{R}/clip/manifest.json"] if STAND_IN else []
 STAND_IN_OPTION = options(clip=f"{R}/clip" if STAND_IN else None)
+POOL_WORDS = f"{CFG.curate.pool}/captions/vocabulary.txt" if CFG.curate.pool else ""
+WORDS = [file for file in (CFG.curate.vocabulary.file or POOL_WORDS,) if file]
 
 
 rule captions:
     input:
         corpus=rules.corpus.output.manifest,
-        words=[CFG.curate.vocabulary.file] if CFG.curate.vocabulary.file else [],
+        words=WORDS,
     output:
         manifest=f"{CURATION}/captions/manifest.json",
     log:
@@ -22,7 +24,7 @@ rule captions:
         runtime=minutes(10, 240),
     params:
         config=CONFIG,
-        settings=CFG.fingerprint("curate.vocabulary"),
+        settings=CFG.fingerprint("curate.vocabulary", "curate.pool"),
         code=code_fingerprint("cocu.curate.captions"),
         out=subpath(output.manifest, parent=True),
     message:
@@ -90,14 +92,46 @@ rule embed_vocabulary:
         " --out {output.vectors} > {log} 2>&1"
 
 
+# Blocks of the archive, each a job of its own; where there is one block alone, the rule below does it.
+rule archive_block:
+    input:
+        corpus=rules.corpus.output.manifest,
+        captions=rules.captions.output.manifest,
+        blocks=lambda wildcards: expand(rules.embed.output.block, corpus=wildcards.corpus, block=EMBED_BLOCKS),
+        vocabulary=rules.embed_vocabulary.output.vectors,
+    output:
+        block=f"{CURATION}/archive/blocks/{{block}}.json",
+    log:
+        f"{R}/logs/archive/{{corpus}}/{{block}}.log",
+    benchmark:
+        f"{R}/times/archive/{{corpus}}/{{block}}.tsv"
+    conda:
+        ENV
+    threads: CFG.curate.threads
+    resources:
+        mem_mb=memory(2000, 64000),
+        runtime=minutes(10, 1440),
+    params:
+        config=CONFIG,
+        settings=ARCHIVE_SETTINGS,
+        code=code_fingerprint("cocu.curate.archive"),
+        captions=subpath(input.captions, parent=True),
+        embeddings=subpath(input.vocabulary, parent=True),
+        out=subpath(output.block, ancestor=2),
+    message:
+        "archive of {wildcards.corpus}, block {wildcards.block}"
+    shell:
+        "cocu archive build --config {params.config} --corpus {input.corpus} --captions {params.captions}"
+        " --embeddings {params.embeddings} --block {wildcards.block} --out {params.out} > {log} 2>&1"
+
+
 rule archive:
     input:
         corpus=rules.corpus.output.manifest,
         captions=rules.captions.output.manifest,
-        blocks=lambda wildcards: expand(
-            rules.embed.output.block, corpus=wildcards.corpus, block=blocks(wildcards.corpus)
-        ),
+        blocks=lambda wildcards: expand(rules.embed.output.block, corpus=wildcards.corpus, block=EMBED_BLOCKS),
         vocabulary=rules.embed_vocabulary.output.vectors,
+        parts=lambda wildcards: expand(rules.archive_block.output.block, corpus=wildcards.corpus, block=ARCHIVE_BLOCKS),
     output:
         manifest=f"{CURATION}/archive/manifest.json",
     log:
@@ -112,7 +146,7 @@ rule archive:
         runtime=minutes(10, 1440),
     params:
         config=CONFIG,
-        settings=CFG.fingerprint("curate.search"),
+        settings=ARCHIVE_SETTINGS,
         code=code_fingerprint("cocu.curate.archive"),
         captions=subpath(input.captions, parent=True),
         embeddings=subpath(input.vocabulary, parent=True),
@@ -120,7 +154,7 @@ rule archive:
     message:
         "archive of {wildcards.corpus}"
     shell:
-        "cocu archive --config {params.config} --corpus {input.corpus} --captions {params.captions}"
+        "cocu archive build --config {params.config} --corpus {input.corpus} --captions {params.captions}"
         " --embeddings {params.embeddings} --out {params.out} > {log} 2>&1"
 
 

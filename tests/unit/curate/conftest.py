@@ -81,7 +81,10 @@ class Folders:
         write_json(self.embeddings / "0.json", {"block": 0, "shards": described[:2]})
         write_json(self.embeddings / "1.json", {"block": 1, "shards": described[2:]})
         names = (self.captions / "vocabulary.txt").read_text().split()
-        np.save(self.embeddings / "vocabulary.npy", world.vocabulary[[NAMES.index(name) for name in names]])
+        path = self.embeddings / "vocabulary.npy"
+        np.save(path, world.vocabulary[[NAMES.index(name) for name in names]])
+        of = {"vocabulary_sha256": file_sha256(self.captions / "vocabulary.txt"), "sha256": file_sha256(path)}
+        write_json(path.with_suffix(".made"), of)
 
     def curate(self, config: Config) -> None:
         archive.run(config, corpus=self.corpus, captions=self.captions, embeddings=self.embeddings, out=self.archive)

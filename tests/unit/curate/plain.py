@@ -77,3 +77,17 @@ def inertia(points: np.ndarray, labels: np.ndarray) -> float:
     return float(
         sum(((points[labels == k] - points[labels == k].mean(axis=0)) ** 2).sum() for k in set(labels.tolist()))
     )
+
+
+def released(world: World, names: Sequence[str], anchor: int, near: Sequence[int]) -> list[tuple[int, float]]:
+    """(concept, score) of A_i as the authors' code counts: substrings, the anchor again, no guard; ties by id."""
+    joined = [", ".join(names[c] for c in world.captions[j]) for j in near]
+    archive = sorted(expansion(world, near))
+    largest, own, local = 0.0, {}, {}
+    for c in archive:
+        images = [j for j, said in zip(near, joined, strict=True) if names[c] in said] + [anchor]
+        similar = [float(np.dot(np.float64(world.vocabulary[c]), np.float64(world.images[j]))) for j in images]
+        own[c], local[c] = similar[-1], similar[-1] / np.mean(similar)
+        largest = max(largest, *similar)
+    scores = {c: own[c] / largest + local[c] for c in archive}
+    return sorted(scores.items(), key=lambda item: (-np.float32(item[1]), item[0]))

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cocu.curate import captions
+from cocu.curate import archive, captions
 from cocu.curate.tables import read_archive, read_table
-from cocu.errors import DataError, NumericsError
+from cocu.errors import ConfigError, DataError, NumericsError
 from cocu.io import file_sha256, read_json, write_json
 from tests.unit.curate import plain
 from tests.unit.curate.conftest import NAMES, SHARDS, Folders, curated, make_config
@@ -55,7 +56,8 @@ def test_the_same_input_gives_the_same_bytes_in_any_order_of_shards(tmp_path: Pa
 
 def test_the_manifest_names_its_inputs(folders: Folders) -> None:
     described = read_json(folders.archive / "manifest.json")
-    assert (described["pool"], described["neighbours"]) == ({"corpus": "tiny", "images": 120}, 8)
+    assert described["pool"] == {"corpus": "tiny", "images": 120}
+    assert (described["settings"]["search"]["neighbours"], described["search"]) == (8, {"index": "exact"})
     assert described["inputs"]["embeddings"]["00002"] == file_sha256(folders.embeddings / "00002.npy")
     assert described["inputs"]["captions"]["00001"] == file_sha256(folders.captions / "00001.parquet")
     assert described["counts"]["images"] == 120
@@ -115,8 +117,61 @@ def test_vocabulary_of_another_length_or_width(folders: Folders) -> None:
     rows = np.load(path)
     for wrong in (rows[1:], rows[:, 1:]):
         np.save(path, wrong)
+        with pytest.raises(DataError, match=r"vocabulary\.npy was not made from .*, or has changed since"):
+            folders.curate(make_config())
+        made = read_json(path.with_suffix(".made"))
+        write_json(path.with_suffix(".made"), made | {"sha256": file_sha256(path)})
         with pytest.raises(NumericsError, match=r"vocabulary\.npy has the shape"):
             folders.curate(make_config())
+
+
+def test_a_vocabulary_embedded_for_other_captions_is_refused(folders: Folders) -> None:
+    made = folders.embeddings / "vocabulary.made"
+    write_json(made, read_json(made) | {"vocabulary_sha256": "0" * 64})
+    with pytest.raises(DataError, match=r"vocabulary\.npy was not made from"):
+        folders.curate(make_config())
+
+
+def test_a_finished_shard_is_kept_and_what_it_came_from_decides(folders: Folders) -> None:
+    files = {path: path.stat().st_mtime_ns for path in folders.archive.glob("*.parquet")}
+    (folders.archive / "00001.parquet").write_bytes(b"cut")  # not what its .made describes
+    (folders.archive / "99999.parquet").write_bytes(b"of an earlier corpus")
+    folders.curate(make_config())
+    kept = {path.stem for path, time in files.items() if path.stat().st_mtime_ns == time}
+    assert kept == {"00000", "00002"}
+    assert not (folders.archive / "99999.parquet").exists()
+    folders.curate(make_config(search={"neighbours": 3}))
+    assert not [path for path, time in files.items() if path.stat().st_mtime_ns == time]
+
+
+def test_blocks_are_jobs_and_the_whole_takes_them_over(tmp_path: Path) -> None:
+    config = make_config(shards_per_job=2)
+    whole = curated(tmp_path / "whole", config, list(SHARDS))
+    blocks = curated(tmp_path / "blocks", config, list(SHARDS))
+    shutil.rmtree(blocks.archive)
+    for block in (1, 0):
+        archive.run(
+            config, corpus=blocks.corpus, captions=blocks.captions, embeddings=blocks.embeddings,
+            out=blocks.archive, block=block,
+        )  # fmt: skip
+    assert not (blocks.archive / "manifest.json").exists()
+    made = {path: path.stat().st_mtime_ns for path in blocks.archive.glob("*.parquet")}
+    blocks.curate(config)
+    assert made == {path: path.stat().st_mtime_ns for path in blocks.archive.glob("*.parquet")}
+    for path in whole.archive.glob("*.parquet"):
+        assert path.read_bytes() == (blocks.archive / path.name).read_bytes()
+    with pytest.raises(ConfigError, match="has no block 2"):
+        archive.run(
+            config, corpus=blocks.corpus, captions=blocks.captions, embeddings=blocks.embeddings,
+            out=blocks.archive, block=2,
+        )  # fmt: skip
+
+
+def test_the_released_counting_gives_another_archive(tmp_path: Path, folders: Folders) -> None:
+    paper = read_archive(folders.archive, folders.captions)
+    folders.curate(make_config(compat="released", search={"exclude_self": False}))
+    released = read_archive(folders.archive, folders.captions)
+    assert len(released.concepts) != len(paper.concepts)
 
 
 def test_shards_of_different_widths(folders: Folders) -> None:

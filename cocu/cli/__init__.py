@@ -14,6 +14,19 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from cocu.cli import curation
+from cocu.cli.options import (
+    DEFAULT,
+    NONE,
+    Captions,
+    Checkpoints,
+    ConfigFiles,
+    CorpusFile,
+    Metrics,
+    OutFile,
+    OutFolder,
+    Quality,
+)
 from cocu.config import dump, json_schema, load
 from cocu.errors import CocuError
 from cocu.log import say
@@ -43,31 +56,7 @@ app = CommandLine(
     Exit codes: 2 configuration, 3 data, 4 numbers, 5 environment.""",
 )
 
-ConfigFiles = Annotated[
-    list[Path],
-    typer.Option(
-        "--config", metavar="FILE", help="Configuration; given again, the later file is laid over the earlier."
-    ),
-]
-DEFAULT = [Path("config/config.yaml")]
-NONE: list[Path] = []
-CorpusFile = Annotated[Path, typer.Option("--corpus", metavar="FILE", help="The corpus's manifest.json.")]
-Captions = Annotated[Path, typer.Option("--captions", metavar="DIR", help="The captions' concepts.")]
-Truth = Annotated[Path, typer.Option("--truth", metavar="DIR", help="The truth of a mini corpus.")]
-ClipFolder = Annotated[
-    Path | None,
-    typer.Option("--clip", metavar="DIR", help="The stand-in; left out when clip.model is an open_clip model."),
-]
-Checkpoints = Annotated[Path, typer.Option("--checkpoints", metavar="DIR", help="Trained models: DIR/ARM/SEED.")]
-Metrics = Annotated[Path, typer.Option("--metrics", metavar="DIR", help="Results: DIR/ARM/SEED/BENCHMARK.json.")]
-Quality = Annotated[
-    list[Path], typer.Option("--quality", metavar="FILE", help="A corpus's archive quality; once a corpus (mini only).")
-]
-OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder that the results are written into.")]
-OutFile = Annotated[Path, typer.Option("--out", metavar="FILE", help="File that the result is written to.")]
-
-
-DATA, CURATION, MODELS, RESULTS, SETTINGS = "Data", "Curation", "Models", "Results", "Configuration"
+DATA, MODELS, RESULTS, SETTINGS = "Data", "Models", "Results", "Configuration"
 
 
 def _show_version(wanted: bool) -> None:
@@ -114,78 +103,7 @@ def benchmarks(
     stage.run(load(config), split=split, out=out)
 
 
-@app.command(rich_help_panel=CURATION)
-def clip(corpus: CorpusFile, out: OutFolder, config: ConfigFiles = DEFAULT) -> None:
-    """Train the stand-in CLIP of the mini experiment."""
-    from cocu.clip import standin
-
-    standin.run(load(config), corpus=corpus, out=out)
-
-
-@app.command(rich_help_panel=CURATION)
-def captions(corpus: CorpusFile, out: OutFolder, config: ConfigFiles = DEFAULT) -> None:
-    """Build the vocabulary from the captions, and find each caption's concepts."""
-    from cocu.curate import captions as stage
-
-    stage.run(load(config), corpus=corpus, out=out)
-
-
-@app.command(rich_help_panel=CURATION)
-def embed(
-    corpus: CorpusFile,
-    block: Annotated[int, typer.Option(min=0, help="Number of the block of clip.shards_per_job shards, from 0.")],
-    out: OutFile,
-    clip: ClipFolder = None,
-    config: ConfigFiles = DEFAULT,
-) -> None:
-    """Embed the images of one block of shards with CLIP."""
-    from cocu.clip import embed as stage
-
-    stage.run_images(load(config), corpus=corpus, clip=clip, block=block, out=out)
-
-
-@app.command(rich_help_panel=CURATION)
-def embed_vocabulary(captions: Captions, out: OutFile, clip: ClipFolder = None, config: ConfigFiles = DEFAULT) -> None:
-    """Embed `a photo of a CONCEPT` for every concept of the vocabulary."""
-    from cocu.clip import embed as stage
-
-    stage.run_vocabulary(load(config), captions=captions, clip=clip, out=out)
-
-
-@app.command(rich_help_panel=CURATION)
-def archive(
-    corpus: CorpusFile,
-    captions: Captions,
-    embeddings: Annotated[Path, typer.Option(metavar="DIR", help="The images' and the vocabulary's embeddings.")],
-    out: OutFolder,
-    config: ConfigFiles = DEFAULT,
-) -> None:
-    """Give every pair the concepts that its caption leaves out: expand, rank, cluster."""
-    from cocu.curate import archive as stage
-
-    stage.run(load(config), corpus=corpus, captions=captions, embeddings=embeddings, out=out)
-
-
-@app.command(rich_help_panel=CURATION)
-def oracle(truth: Truth, captions: Captions, out: OutFolder, config: ConfigFiles = DEFAULT) -> None:
-    """Write the archive that a perfect curation would give (mini only)."""
-    from cocu.corpus import truth as stage
-
-    stage.run_oracle(load(config), truth=truth, captions=captions, out=out)
-
-
-@app.command(rich_help_panel=CURATION)
-def quality(
-    truth: Truth,
-    captions: Captions,
-    archive: Annotated[Path, typer.Option(metavar="DIR", help="The archive to measure.")],
-    out: OutFile,
-    config: ConfigFiles = DEFAULT,
-) -> None:
-    """Measure an archive against the truth: precision and recall (mini only)."""
-    from cocu.report import quality as stage
-
-    stage.run(load(config), truth=truth, captions=captions, archive=archive, out=out)
+app.add_typer(curation.app)
 
 
 @app.command(rich_help_panel=MODELS)

@@ -1,0 +1,90 @@
+"""The searches against each other: batches, lists, and bfloat16 candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import faiss
+import numpy as np
+
+from bench.figure import Figure, alternate
+from bench.world import unit
+from cocu.curate import ivf
+from cocu.curate.device_search import search_on
+from cocu.curate.engine import lists_for, recall
+from cocu.curate.index import search
+from cocu.device import CPU
+
+NEIGHBOURS, NPROBE = 8, 32
+NEAR = 1e-3  # of the two recalls
+
+
+def make_pool(n: int, d: int = 512, seed: int = 0) -> np.ndarray:
+    """float16 (n, d) unit rows around n / 50 themes, which vary in two levels as photographs do."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(size=(max(n // 2000, 4), d)).astype(np.float32)
+    fine = coarse[rng.integers(len(coarse), size=max(n // 50, 8))] + rng.normal(size=(max(n // 50, 8), d))
+    pool = np.empty((n, d), np.float16)
+    for start in range(0, n, 20_000):
+        size = min(20_000, n - start)
+        pool[start : start + size] = unit(fine[rng.integers(len(fine), size=size)] + 2.5 * rng.normal(size=(size, d)))
+    return pool
+
+
+def batched_figure(pool: np.ndarray, some: int, many: int) -> Figure:
+    """Exact: one query at a time by faiss, and batches."""
+    flat = ivf.faiss_flat([pool], 1)
+    queries, found = pool.astype(np.float32), np.empty((some, NEIGHBOURS), np.int64)
+
+    def theirs() -> None:
+        for i in range(some):
+            found[i] = flat.search(queries[i : i + 1], NEIGHBOURS)[1][0]
+
+    ours, other = alternate(lambda: search(queries[:many], pool, NEIGHBOURS, None), theirs, 1)
+    scores, rows = search(queries[:some], pool, NEIGHBOURS, None)
+    differ = np.abs(np.einsum("qkd,qd->qk", queries[found], queries[:some]) - scores).max()
+    note = f"{many / ours:,.0f} queries/s against {some / other:,.0f}; pool of {len(pool):,}"
+    same = recall(found, rows) >= 0.999
+    return Figure("exact search in batches", (many / ours) / (some / other), None, same, float(differ), note)
+
+
+def lists_figure(pool: np.ndarray, many: int, some: int) -> Figure:
+    """Inverted file, equal centroids and nprobe, self excluded: faiss's order, and list by list."""
+    coarse = ivf.quantiser([pool], lists_for(len(pool), 0), 1)
+    theirs_index, lists = ivf.faiss_ivf([pool], coarse, NPROBE, 1), ivf.make_lists([pool], coarse, 1)
+    queries, anchors = pool[:many].astype(np.float32), np.arange(many)
+    ours, theirs = alternate(
+        lambda: lists.search(queries, [pool], NEIGHBOURS, anchors, NPROBE),
+        lambda: theirs_index.search(queries[:some], NEIGHBOURS + 1),
+    )
+    sample = slice(0, min(some, 512))
+    exact = search(queries[sample], pool, NEIGHBOURS, anchors[sample])[1]
+    found = theirs_index.search(queries[sample], NEIGHBOURS + 1)[1]
+    other = recall(found[:, 1:] if (found[:, 0] == anchors[sample]).all() else found, exact)
+    mine = recall(lists.search(queries[sample], [pool], NEIGHBOURS, anchors[sample], NPROBE)[1], exact)
+    note = (
+        f"{many / ours:,.0f} queries/s against faiss's {some / theirs:,.0f}, recall {mine:.4f} and {other:.4f}; "
+        f"pool of {len(pool):,}, {coarse.ntotal} lists, nprobe {NPROBE}"
+    )
+    return Figure(
+        "inverted file, list by list", (many / ours) / (some / theirs), 3.0, abs(mine - other) <= NEAR, None, note
+    )
+
+
+def device_figure(pool: np.ndarray, some: int) -> Figure:
+    """bfloat16 candidates scored again, on torch's CPU device here: how many of the exact neighbours it finds."""
+    queries, anchors = pool[:some], np.arange(some)
+    exact = search(queries, pool, NEIGHBOURS, anchors)
+    found = search_on(CPU, queries, [pool], NEIGHBOURS, anchors)
+    share = recall(found[1], exact[1])
+    diff = float(np.abs(found[0] - exact[0]).max())
+    return Figure("bfloat16 and re-rank: recall", share, 0.9999, diff <= 1e-6, diff, f"of {some * NEIGHBOURS:,}")
+
+
+def figures(quick: bool) -> Iterator[Figure]:
+    """Every figure; `quick` as in bench.curation."""
+    faiss.omp_set_num_threads(1)
+    small = make_pool(4_000 if quick else 50_000)
+    yield batched_figure(small, 40 if quick else 200, 400 if quick else 4_096)
+    yield device_figure(small, 200 if quick else 2_000)
+    yield lists_figure(make_pool(6_000 if quick else 200_000), 3_000 if quick else 100_000, 500 if quick else 2_000)
