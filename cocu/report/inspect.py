@@ -109,7 +109,8 @@ def format_stats(found: dict[str, Any]) -> str:
     each, without = found["concepts_a_pair"], found["pairs_without_concepts"]
     lines = [
         f"{found['pairs']:,} pairs",
-        f"concepts a pair: {each['caption']:.2f} in captions, {each['archive']:.2f} in archives, {each['both']:.2f} together",
+        f"concepts a pair: {each['caption']:.2f} in captions, {each['archive']:.2f} in archives, "
+        f"{each['both']:.2f} together",
         f"pairs without a concept: {without['caption']:,} by caption, {without['archive']:,} by archive",
         "",
         f"{'most added':24}{'pairs':>12}",
@@ -163,7 +164,7 @@ def _coverage(names: Sequence[str], in_captions: Ints, in_archives: Ints) -> dic
     """Benchmark -> classes, and how many of their names occur in a caption and in an archive."""
     occurring = []
     for counts in (in_captions, in_archives):
-        occurring.append({form for c in np.flatnonzero(counts) for form in forms(tokens(names[c]))})
+        occurring.append({form for c in np.flatnonzero(counts).tolist() for form in forms(tokens(names[c]))})
     out = {}
     for benchmark, classes in benchmark_names().items():
         wanted = [{form for name in readings for form in forms(tokens(name))} for readings in classes]

@@ -91,7 +91,8 @@ class Pairs(Dataset[tuple[Tensor, Tensor, Tensor, int]]):
             temperature=self.prompts.temperature,
             replacement=self.prompts.replacement and ranked,
         )[0]
-        return drawn[drawn >= 0]
+        kept: npt.NDArray[np.int64] = drawn[drawn >= 0]
+        return kept
 
     def _prompt(self, concept: int, rng: np.random.Generator) -> Tensor:
         return self._tokens(self.templates[rng.integers(len(self.templates))].format(self.vocabulary[concept]))
