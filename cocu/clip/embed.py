@@ -111,7 +111,7 @@ def _embed_shard(encoder: ClipEncoder, file: ShardFile, corpus: str, out: Path) 
     made_from = {"shard_sha256": file.sha256, "corpus": corpus, "clip": encoder.facts, "code": code}
     if (kept := _kept(out, made_from)) is not None:
         return kept
-    keys, rows = embed_images(encoder, read_pairs(file.path, corpus))
+    keys, rows = embed_images(encoder, read_pairs(file.path, corpus, file.skipped))
     if len(keys) != file.samples:
         raise DataError(
             f"{file.path} holds {len(keys)} pairs, its manifest says {file.samples}. Run the corpus stage again."

@@ -11,7 +11,7 @@ import io
 import os
 import tarfile
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,6 +25,7 @@ from cocu.io import atomic_path, read_json
 IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp"})
 TEXT_SUFFIX = "txt"
 END_OF_ARCHIVE = 2 * tarfile.BLOCKSIZE  # POSIX: two blocks of zeros
+NOTHING: frozenset[str] = frozenset()
 OPEN_SHARDS = 64  # file handles that one reader holds
 
 
@@ -45,6 +46,7 @@ class ShardFile:
     stem: str
     samples: int
     sha256: str = ""
+    skipped: frozenset[str] = frozenset()  # names of samples that are set aside
 
 
 @dataclass(frozen=True)
@@ -77,33 +79,26 @@ def write_shard(path: Path, samples: Iterable[tuple[str, bytes, str]]) -> int:
     return len(seen)
 
 
-def index_shard(path: Path) -> ShardIndex:
+def index_shard(path: Path, skipped: Set[str] = NOTHING) -> ShardIndex:
     """Check all of a tar's headers and find its pairs, in tar order, without reading the images.
 
-    Raises `DataError` naming the shard, and the member where there is one: a tar that is cut, damaged, compressed or
+    Samples and members named in `skipped` are passed over. Raises `DataError` naming the shard, and the member where there is one: a tar that is cut, damaged, compressed or
     empty; an image without text or a text without image; a name given twice; a link, a device, an unsafe name.
     """
     found: dict[str, dict[str, tarfile.TarInfo]] = {}
     other = 0
-    try:
-        with tarfile.open(path, "r:", encoding="utf-8") as tar:
-            for member in tar:
-                kind, name = _classify(path, member)
-                if not kind:
-                    other += not member.isdir()
-                    continue
-                parts = found.setdefault(name, {})
-                if kind in parts:
-                    raise DataError(
-                        f"{path}: {member.name} is the second {kind} of the sample '{name}'. "
-                        "Names must differ within a shard: rewrite the shard."
-                    )
-                parts[kind] = member
-            _check_end(path, tar.offset)
-    except OSError as error:
-        raise DataError(f"Cannot read the shard {path}: {error.strerror or error}.") from error
-    except tarfile.TarError as error:
-        raise _damaged(path, str(error)) from error
+    for member in members(path):
+        kind, name = ("", "") if member.name in skipped else classify(path, member)
+        if not kind or name in skipped:
+            other += not kind and not member.isdir()
+            continue
+        parts = found.setdefault(name, {})
+        if kind in parts:
+            raise DataError(
+                f"{path}: {member.name} is the second {kind} of the sample '{name}'. "
+                "Names must differ within a shard: rewrite the shard."
+            )
+        parts[kind] = member
     for name, parts in found.items():
         for kind, missing in (("image", "text"), ("text", "image")):
             if missing not in parts:
@@ -117,13 +112,25 @@ def index_shard(path: Path) -> ShardIndex:
     return ShardIndex(tuple(found), np.array(spans, np.int64), other)
 
 
-def read_pairs(path: Path, corpus: str) -> Iterator[Pair]:
-    """The pairs of a shard in tar order, keyed `corpus/shard stem/name`.
+def members(path: Path) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar, whose end is checked after the last; `DataError` where it is cut or damaged."""
+    try:
+        with tarfile.open(path, "r:", encoding="utf-8") as tar:
+            yield from tar
+            _check_end(path, tar.offset)
+    except OSError as error:
+        raise DataError(f"Cannot read the shard {path}: {error.strerror or error}.") from error
+    except tarfile.TarError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def read_pairs(path: Path, corpus: str, skipped: Set[str] = NOTHING) -> Iterator[Pair]:
+    """The pairs of a shard in tar order, those `skipped` left out, keyed `corpus/shard stem/name`.
 
     The whole tar is checked before the first pair is given (errors of `index_shard`); a caption that is not UTF-8 is a
     `DataError` that names its key.
     """
-    index = index_shard(path)
+    index = index_shard(path, skipped)
     descriptor = os.open(path, os.O_RDONLY)
     try:
         for name, span in zip(index.names, index.spans.tolist(), strict=True):
@@ -138,12 +145,15 @@ def manifest_shards(manifest: Path) -> list[ShardFile]:
     """The shards that a corpus's `manifest.json` lists, in order, with resolved paths."""
     value = read_json(manifest)
     try:
-        paths = [(manifest.parent / s["path"], int(s["samples"]), str(s["sha256"])) for s in value["shards"]]
+        shards = [
+            ShardFile(path, path.stem, int(s["samples"]), str(s["sha256"]), frozenset(s.get("skipped", ())))
+            for s in value["shards"]
+            for path in [(manifest.parent / s["path"]).resolve()]
+        ]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{manifest} is not the manifest of a corpus ({error!r}). Run the corpus stage again."
         ) from error
-    shards = [ShardFile(path.resolve(), path.stem, samples, sha256) for path, samples, sha256 in paths]
     check_stems(shard.path for shard in shards)
     return shards
 
@@ -170,7 +180,7 @@ class ShardReader:
         self._names: list[NDArray[np.str_]] = []
         spans = []
         for file in files:
-            index = index_shard(file.path)
+            index = index_shard(file.path, file.skipped)
             if len(index.names) != file.samples:
                 raise DataError(
                     f"{file.path} holds {len(index.names)} pairs, its manifest says {file.samples}. "
@@ -231,7 +241,7 @@ def _open_for_writing(path: Path) -> tarfile.TarFile:
     return tarfile.open(path, "w:", format=tarfile.USTAR_FORMAT, encoding="utf-8")  # not the locale's encoding
 
 
-def _classify(path: Path, member: tarfile.TarInfo) -> tuple[str, str]:
+def classify(path: Path, member: tarfile.TarInfo) -> tuple[str, str]:
     """('image' | 'text' | '', sample name) of a member, split at the first dot of its last part, as WebDataset does."""
     name = _plain_name(member.name)
     if name is None:

@@ -78,7 +78,7 @@ def run(config: Config, *, corpus: Path, out: Path) -> None:
 
 def clean_captions(shard: ShardFile, corpus: str) -> pa.Table:
     """Keys and clean captions of a shard, packed: millions of str objects would fill the memory."""
-    pairs = [(pair.key, clean(pair.caption)) for pair in read_pairs(shard.path, corpus)]
+    pairs = [(pair.key, clean(pair.caption)) for pair in read_pairs(shard.path, corpus, shard.skipped)]
     if len(pairs) != shard.samples:
         raise DataError(
             f"{shard.path} holds {len(pairs)} pairs, and the corpus's manifest says {shard.samples}. "

@@ -56,6 +56,10 @@ class _Chunks(dict[str, int]):
         self[chunk] = number = len(self)
         return number
 
+    def tables(self) -> tuple[array[int], array[int], array[int]]:
+        """words, the bounds of their forms, and the forms."""
+        return self.words, self.bounds, self.forms
+
 
 class Matcher:
     """Finds the concepts of captions; longest match first, left to right, the exact form before the singular."""
@@ -108,19 +112,16 @@ class Matcher:
         for caption in captions:
             flat += map(number, caption.split())
             ends.append(len(flat))
-        tables = [np.frombuffer(t, np.int64) if t else np.empty(0, np.int64) for t in _tables(chunks)]
+        words, bounds, forms = (np.frombuffer(t, np.int64) if t else np.empty(0, np.int64) for t in chunks.tables())
         numbers = np.array(flat, np.int64)
-        words = int((tables[0][numbers + 1] - tables[0][numbers]).sum())  # at most a concept each
-        counts, ids = np.zeros(len(ends), np.int64), np.empty(words, np.uint16)
+        most = int((words[numbers + 1] - words[numbers]).sum())  # at most a concept each
+        counts, ids = np.zeros(len(ends), np.int64), np.empty(most, np.uint16)
         self._last[:] = -1
-        room = len(self._trie[0]) + 1
-        used = np.empty((2, room), np.int64)
-        _find(numbers, np.array(ends), *tables, *self._trie, self._root, self._last, used, counts, ids)
+        concepts, edge_bounds, edges = self._trie
+        used = np.empty((2, len(concepts) + 1), np.int64)
+        line = (numbers, np.array(ends), words, bounds, forms)
+        _find(*line, concepts, edge_bounds, edges, self._root, self._last, used, counts, ids)
         return counts, ids[: counts.sum()]
-
-
-def _tables(chunks: _Chunks) -> tuple[array[int], array[int], array[int]]:
-    return chunks.words, chunks.bounds, chunks.forms
 
 
 @compiled
