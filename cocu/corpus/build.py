@@ -1,41 +1,32 @@
-"""The corpus: compose the mini world's shards, or verify the shards that the user has.
+"""The corpus: compose the mini world's shards and their truth, or verify the shards that the user has.
 
-Takes the configuration; gives manifest.json (path, samples and SHA-256 of every shard) and, for the mini world, the
-shards themselves and their truth. Every shard has a random stream of its own, so a draw depends on nothing but the
-world's seed, what it is for, and its number.
+Takes the configuration; gives manifest.json (path, samples and SHA-256 of every shard) and the mini world's files.
+Every shard has a random stream of its own, so a draw depends on nothing but the world's seed, what it is for, and its
+number.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from braceexpand import braceexpand
 from numpy.typing import NDArray
 from PIL import Image
 
-from cocu.config import Config, Corpus, MiniWorld
-from cocu.corpus.fetch import fetched
-from cocu.corpus.quarantine import check_share, inspect_shard
-from cocu.corpus.shards import check_stems, index_shard, write_shard
+from cocu.config import Config, MiniWorld
+from cocu.corpus import verify
+from cocu.corpus.shards import write_shard
 from cocu.corpus.truth import Truth, write_truth
 from cocu.corpus.world import NAMES, Scene, Sprites, complete_caption, draw_scene, load_sprites, scene_generator
-from cocu.errors import ConfigError, DataError
-from cocu.io import atomic_path, file_sha256, write_json, write_text
-from cocu.log import RunCard, progress, say
+from cocu.errors import ConfigError
+from cocu.io import atomic_path, file_sha256, write_json
+from cocu.log import RunCard, progress
 
 JPEG_QUALITY = 95
-HOW_TO_GET_CC3M = (
-    "CC3M's images come with img2dataset, from the list of addresses and captions that its authors give out: "
-    "`img2dataset --url_list cc3m.tsv --input_format tsv --url_col url --caption_col caption --output_folder data/cc3m "
-    "--output_format webdataset --image_size 256 --resize_mode keep_ratio` writes 00000.tar, 00001.tar, ... "
-    "with NAME.jpg and NAME.txt in them."
-)
 
 
 def run(config: Config, *, corpus: str, out: Path, truth: Path | None) -> None:
@@ -43,13 +34,12 @@ def run(config: Config, *, corpus: str, out: Path, truth: Path | None) -> None:
 
     Raises `ConfigError` for a name or a pattern that means nothing, `DataError` for shards that are missing or damaged.
     """
+    if config.corpus.kind == "shards":
+        if truth is not None:
+            raise ConfigError("Only the mini corpus has a truth; corpus.kind is 'shards'.")
+        return verify.run(config, corpus=corpus, out=out)
     card = RunCard("corpus", corpus=corpus)
-    if config.corpus.kind == "mini":
-        shards, counts = _compose(config.corpus.mini, corpus, out, truth)
-    elif truth is not None:
-        raise ConfigError("Only the mini corpus has a truth; corpus.kind is 'shards'.")
-    else:
-        shards, counts = _verify(config.corpus, corpus, config.clip.threads, out)
+    shards, counts = _compose(config.corpus.mini, corpus, out, truth)
     write_json(out / "manifest.json", {"corpus": corpus, "shards": shards, "counts": counts, "card": card.card()})
 
 
@@ -110,57 +100,3 @@ def _parse_name(corpus: str) -> tuple[str, int]:
             f"The mini world has no corpus '{corpus}': it has 'web', and 'train0', 'train1', ... by seed."
         )
     return ("web", 0) if match[1] else ("train", int(match[3]))
-
-
-def _verify(settings: Corpus, name: str, threads: int, out: Path) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Every shard that the pattern names: there, whole, sound; or, when lenient, what is not set aside and counted.
-
-    Strict counts are from a pass over the tars' headers; a lenient pass decodes every image as well.
-    """
-    pattern = settings.shards
-    try:
-        paths = [fetched(p, out / "shards") for p in braceexpand(pattern)]
-    except ValueError as error:
-        raise ConfigError(f"corpus.shards: {error}; write a pattern such as data/cc3m/{{00000..00331}}.tar.") from error
-    if missing := [path for path in paths if not path.is_file()]:
-        raise DataError(
-            f"{len(missing)} of {len(paths)} shards of corpus.shards are missing, the first is {missing[0]}. "
-            f"Correct the pattern ({pattern}) or get the shards. {HOW_TO_GET_CC3M}"
-        )
-    check_stems(paths)
-    if settings.lenient:
-        return _verify_leniently(settings, name, paths, threads, out)
-    shards, counts = [], {"pairs": 0, "other_members": 0}
-    for path in progress(paths, total=len(paths), what="verifying shards"):
-        index = index_shard(path)
-        shards.append({"path": str(path), "samples": len(index.names), "sha256": file_sha256(path)})
-        counts["pairs"] += len(index.names)
-        counts["other_members"] += index.other
-    return shards, counts
-
-
-def _verify_leniently(
-    settings: Corpus, name: str, paths: list[Path], threads: int, out: Path
-) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    shards, found, lines = [], [], []
-    counts = dict.fromkeys(("pairs", "other_members", "bad_samples", "bad_shards"), 0)
-    for path in progress(paths, total=len(paths), what="inspecting shards"):
-        one = inspect_shard(path, name, threads)
-        found.append(one)
-        bad = [{"shard": str(path), "sample": sample, "reason": reason} for sample, reason in one.broken.items()]
-        if one.damage:
-            lines.append({"shard": str(path), "sample": None, "reason": one.damage})
-            counts["bad_shards"] += 1
-            continue
-        lines += bad
-        skipped = {"skipped": sorted(one.broken)} if one.broken else {}
-        shards.append({"path": str(path), "samples": one.good, "sha256": file_sha256(path), **skipped})
-        counts["pairs"] += one.good
-        counts["other_members"] += one.other
-        counts["bad_samples"] += len(bad)
-    listed = out / "quarantine.jsonl"
-    write_text(listed, "".join(json.dumps(line) + "\n" for line in lines))
-    check_share(found, settings.max_bad, listed)
-    if lines:
-        say(f"{counts['bad_samples']:,} samples and {counts['bad_shards']:,} shards are set aside, see {listed}")
-    return shards, counts

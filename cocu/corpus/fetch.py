@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -22,10 +23,9 @@ def fetched(shard: str, folder: Path) -> Path:
         return Path(shard).absolute()
     names = _TAR.findall(shard)
     if not names:
-        raise DataError(
-            f"The shard {shard} names no .tar file, by which its pairs could be called. Correct the pattern."
-        )
-    path = (folder / names[-1]).absolute()
+        raise DataError(f"The shard {shard} names no .tar file, after which its pairs are called. Correct the pattern.")
+    # A folder for each address: another address with the same last part is another shard.
+    path = folder.absolute() / hashlib.sha256(shard.encode()).hexdigest()[:12] / str(names[-1])
     if not path.is_file():
         from webdataset.gopen import gopen
 
@@ -34,7 +34,5 @@ def fetched(shard: str, folder: Path) -> Path:
             with atomic_path(path) as temporary, gopen(shard, "rb") as stream, temporary.open("wb") as copy:
                 shutil.copyfileobj(stream, copy, 1 << 20)
         except (OSError, ValueError, EOFError) as error:
-            raise DataError(
-                f"The shard {shard} cannot be fetched ({error}). Check its address, and run again."
-            ) from error
+            raise DataError(f"Cannot fetch the shard {shard} ({error}). Check its address, and run again.") from error
     return path

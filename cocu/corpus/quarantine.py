@@ -93,7 +93,8 @@ def check_share(found: Sequence[Inspection], most: float, where: Path) -> None:
     if not good or bad > most * (good + bad):
         raise DataError(
             f"{bad:,} of {good + bad:,} samples are broken ({bad / max(good + bad, 1):.1%}, and corpus.max_bad is "
-            f"{most:.1%}): {_frequent(found)}. They are listed in {where}. Get the shards again, or raise corpus.max_bad."
+            f"{most:.1%}): {_frequent(found)}. They are listed in {where}. Get the shards again, or raise "
+            "corpus.max_bad."
         )
 
 

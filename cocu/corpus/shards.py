@@ -25,7 +25,6 @@ from cocu.io import atomic_path, read_json
 IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp"})
 TEXT_SUFFIX = "txt"
 END_OF_ARCHIVE = 2 * tarfile.BLOCKSIZE  # POSIX: two blocks of zeros
-NOTHING: frozenset[str] = frozenset()
 OPEN_SHARDS = 64  # file handles that one reader holds
 
 
@@ -79,11 +78,12 @@ def write_shard(path: Path, samples: Iterable[tuple[str, bytes, str]]) -> int:
     return len(seen)
 
 
-def index_shard(path: Path, skipped: Set[str] = NOTHING) -> ShardIndex:
+def index_shard(path: Path, skipped: Set[str] = frozenset()) -> ShardIndex:
     """Check all of a tar's headers and find its pairs, in tar order, without reading the images.
 
-    Samples and members named in `skipped` are passed over. Raises `DataError` naming the shard, and the member where there is one: a tar that is cut, damaged, compressed or
-    empty; an image without text or a text without image; a name given twice; a link, a device, an unsafe name.
+    Samples and members in `skipped` are passed over. Raises `DataError` naming the shard, and the member where there
+    is one: a tar that is cut, damaged, compressed or empty; an image without text or a text without image; a name
+    given twice; a link, a device, an unsafe name.
     """
     found: dict[str, dict[str, tarfile.TarInfo]] = {}
     other = 0
@@ -124,7 +124,7 @@ def members(path: Path) -> Iterator[tarfile.TarInfo]:
         raise _damaged(path, str(error)) from error
 
 
-def read_pairs(path: Path, corpus: str, skipped: Set[str] = NOTHING) -> Iterator[Pair]:
+def read_pairs(path: Path, corpus: str, skipped: Set[str] = frozenset()) -> Iterator[Pair]:
     """The pairs of a shard in tar order, those `skipped` left out, keyed `corpus/shard stem/name`.
 
     The whole tar is checked before the first pair is given (errors of `index_shard`); a caption that is not UTF-8 is a
@@ -295,6 +295,4 @@ def _decode_caption(data: bytes, path: Path, key: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: the caption of {key} is not UTF-8 ({error}). Convert it or remove the sample."
-        ) from error
+        raise DataError(f"{path}: the caption of {key} is not UTF-8 ({error}). Convert or remove the sample.") from error

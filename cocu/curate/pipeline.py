@@ -15,7 +15,7 @@ from braceexpand import braceexpand
 
 from cocu.clip import embed
 from cocu.config import Config, digest, merge, read_yaml, validate
-from cocu.corpus import build
+from cocu.corpus import verify
 from cocu.corpus.shards import manifest_shards
 from cocu.curate import archive, captions
 from cocu.errors import ConfigError
@@ -51,9 +51,9 @@ def run(config: Config, *, out: Path) -> None:
     corpus, texts, vectors = out / "corpus" / "manifest.json", out / "captions", out / "embeddings"
     made = _Stages(out / "stages.json")
 
-    source = [config.corpus.model_dump(mode="json"), _files(config.corpus.shards), code_fingerprint(build.__name__)]
+    source = [config.corpus.model_dump(mode="json"), _files(config.corpus.shards), code_fingerprint(verify.__name__)]
     if made.missing("corpus", source, corpus):
-        build.run(config, corpus=name, out=corpus.parent, truth=None)
+        verify.run(config, corpus=name, out=corpus.parent)
         made.done("corpus", source)
 
     shards = manifest_shards(corpus)

@@ -102,6 +102,12 @@ def test_a_seed_more_runs_that_seed_and_the_comparison(done: Checkout) -> None:
     }
 
 
+def test_archives_of_many_shards_are_made_block_by_block(done: Checkout) -> None:
+    planned = done.planned(*overlay(done, {"curate": {"shards_per_job": 1}}))
+    shards = done.planned(*overlay(done, {"clip": {"shards_per_job": 1}, "seeds": [0, 1, 2]}))["embed"] // 3
+    assert planned["archive_block"] == shards * SEEDS and not {"captions", "embed"} & set(planned)
+
+
 def test_a_learning_rate_runs_training_and_what_follows(done: Checkout) -> None:
     assert done.planned(*overlay(done, {"train": {"lr": 0.5}})) == {
         "train": ARMS * SEEDS,
@@ -148,15 +154,16 @@ def test_another_protocol_runs_that_benchmark_alone(done: Checkout) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "embed", "arms"),
+    ("name", "blocks", "arms"),
     [("cc3m", 11, 3), ("full", 95, 3)],  # 332 and 3,027 shards, 32 a job
 )
-def test_the_dag_is_visible_without_the_data(done: Checkout, name: str, embed: int, arms: int) -> None:
+def test_the_dag_is_visible_without_the_data(done: Checkout, name: str, blocks: int, arms: int) -> None:
     assert done.planned("--configfile", f"config/{name}.yaml") == {
         "corpus": 1,
         "captions": 1,
-        "embed": embed,
+        "embed": blocks,
         "embed_vocabulary": 1,
+        "archive_block": blocks,
         "archive": 1,
         "train": arms * 3,
         "evaluate": (arms + 1) * 3 * 2,

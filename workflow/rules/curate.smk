@@ -109,6 +109,7 @@ rule archive_block:
         ENV
     threads: CFG.curate.threads
     resources:
+        gpu=1,
         mem_mb=memory(2000, 64000),
         runtime=minutes(10, 1440),
     params:
@@ -142,6 +143,7 @@ rule archive:
         ENV
     threads: CFG.curate.threads
     resources:
+        gpu=0 if ARCHIVE_BLOCKS else 1,
         mem_mb=memory(2000, 64000),
         runtime=minutes(10, 1440),
     params:
