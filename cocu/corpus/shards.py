@@ -295,4 +295,4 @@ def _decode_caption(data: bytes, path: Path, key: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: the caption of {key} is not UTF-8 ({error}). Convert or remove the sample.") from error
+        raise DataError(f"{path}: the caption of {key} is not UTF-8 ({error}). Convert or remove it.") from error
