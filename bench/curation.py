@@ -26,13 +26,13 @@ TOLERANCE = 2e-6
 INERTIA = 1.005  # of scikit-learn's, on average
 
 
-def ranked(world: World, neighbours: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(indptr, concepts, scores) of the anchors `rows`; the pool's similarities are part of the work."""
+def ranked(world: World, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(indptr, concepts, scores) of the first anchors, one a row of `neighbours`; includes the pool's similarities."""
     captions, concepts = (world.indptr, world.ids), len(world.vocabulary)
     known = similarities(world.vocabulary, world.images, *captions)
     indptr, ids = expand(neighbours, *captions, concepts)
-    own = similarities(world.vocabulary, world.images[rows], indptr, ids)
-    return (indptr, *rank(rows, neighbours, (indptr, ids, own), (*captions, known), concepts))
+    own = similarities(world.vocabulary, world.images[: len(neighbours)], indptr, ids)
+    return (indptr, *rank(np.arange(len(neighbours)), neighbours, (indptr, ids, own), (*captions, known), concepts))
 
 
 def compare(world: World, plain: list, ours: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[bool, float]:
@@ -62,8 +62,8 @@ def rank_figure(world: World, some: int) -> Figure:
     def theirs() -> None:
         plain[:] = [rank_image(i, near[i], world.images, world.vocabulary, captions) for i in range(some)]
 
-    ours, other = alternate(lambda: ranked(world, world.neighbours, np.arange(n)), theirs)
-    same, diff = compare(world, plain, ranked(world, world.neighbours, np.arange(n)))
+    ours, other = alternate(lambda: ranked(world, world.neighbours), theirs, 9)
+    same, diff = compare(world, plain, ranked(world, world.neighbours))
     note = f"{n / ours:,.0f} images/s against {some / other:,.0f}"
     return Figure("rank", (n / ours) / (some / other), 50.0, same and diff <= TOLERANCE, diff, note)
 
@@ -74,7 +74,7 @@ def cluster_figure(world: World, some: int) -> Iterator[Figure]:
     near, labels, plain = world.neighbours.tolist(), [], []
 
     def ours() -> np.ndarray:
-        indptr, ids, _ = ranked(world, world.neighbours, np.arange(n))
+        indptr, ids, _ = ranked(world, world.neighbours)
         return cluster(world.vocabulary, indptr, ids)
 
     def theirs() -> None:
@@ -82,7 +82,7 @@ def cluster_figure(world: World, some: int) -> Iterator[Figure]:
         labels[:] = [cluster_image(found, world.vocabulary) for found in plain]
 
     fast, slow = alternate(ours, theirs)
-    indptr, ids, _ = ranked(world, world.neighbours, np.arange(n))
+    indptr, ids, _ = ranked(world, world.neighbours)
     mine, note = cluster(world.vocabulary, indptr, ids), f"{n / fast:,.0f} images/s against {some / slow:,.0f}"
     ratio = [
         _inertia(world.vocabulary[ids[a:b]], mine[a:b]) / _inertia(world.vocabulary[[c for c, _ in found]], label)
@@ -123,7 +123,7 @@ def search_figure(world: World, some: int, many: int) -> Figure:
     def ours() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = np.arange(many)
         _, neighbours = search(world.images[rows], half, 8, rows)
-        result = ranked(world, neighbours, rows)
+        result = ranked(world, neighbours)
         cluster(world.vocabulary, *result[:2])
         return result
 

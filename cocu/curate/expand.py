@@ -24,20 +24,27 @@ def expand(neighbours: Ints, caption_indptr: Ints, caption_ids: Ids, concepts: i
     most = int((caption_indptr[neighbours + 1] - caption_indptr[neighbours]).sum())  # as if all were distinct
     ids = np.empty(most, np.uint16)
     indptr = np.zeros(len(neighbours) + 1, np.int64)
-    _union(neighbours, caption_indptr, caption_ids, np.full(concepts, -1, np.int64), indptr, ids)
+    _union(neighbours, caption_indptr, caption_ids, np.full(concepts, -1, np.int32), indptr, ids)
     return indptr, ids[: indptr[-1]].copy()
 
 
 @compiled
-def _union(neighbours: Ints, caption_indptr: Ints, caption_ids: Ids, last: Ints, indptr: Ints, ids: Ids) -> None:
+def _union(
+    neighbours: Ints, caption_indptr: Ints, caption_ids: Ids, last: NDArray[np.int32], indptr: Ints, ids: Ids
+) -> None:
     end = 0
     for i in range(neighbours.shape[0]):
         start = end
         for j in neighbours[i]:
-            for c in caption_ids[caption_indptr[j] : caption_indptr[j + 1]]:
-                if last[c] != i:  # the last anchor whose archive took c
-                    last[c] = i
-                    ids[end] = c
-                    end += 1
-        ids[start:end].sort()
+            for e in range(caption_indptr[j], caption_indptr[j + 1]):
+                c = caption_ids[e]
+                if last[c] == i:  # the last anchor whose archive took c
+                    continue
+                last[c] = i
+                at = end  # an insertion: for a dozen concepts a general sort costs more than the whole union
+                while at > start and ids[at - 1] > c:
+                    ids[at] = ids[at - 1]
+                    at -= 1
+                ids[at] = c
+                end += 1
         indptr[i + 1] = end

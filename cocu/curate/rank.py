@@ -74,25 +74,35 @@ def rank(
     """
     indptr, ids, own = archive
     sorted_ids, scores = ids.copy(), np.empty(ids.size, np.float32)
-    places = np.full(concepts, -1, np.int64)
+    places = np.full(concepts, -1, np.int32)
+    longest = int(np.diff(indptr).max(initial=0))
+    sums, counts = np.empty(longest), np.empty(longest)
     how = (counting.floor, counting.anchor_again, counting.least)
-    _rank(anchors, neighbours, indptr, own, *captions, *how, places, sorted_ids, scores)
+    _rank(anchors, neighbours, indptr, own, *captions, *how, places, sums, counts, sorted_ids, scores)
     return sorted_ids, scores
 
 
 @compiled_sum
-def _dot(x: Floats, y: Floats) -> float:
-    total = 0.0
-    for i in range(x.size):
-        total += np.float64(x[i]) * np.float64(y[i])
-    return total
-
-
-@compiled
 def _similarities(vocabulary: Floats, images: Floats, indptr: Ints, ids: Ids, out: Floats) -> None:
+    image = np.empty(images.shape[1])
     for j in range(indptr.size - 1):
-        for e in range(indptr[j], indptr[j + 1]):
-            out[e] = _dot(vocabulary[ids[e]], images[j])
+        for k in range(image.size):
+            image[k] = images[j, k]
+        at, end = indptr[j], indptr[j + 1]
+        while at + 1 < end:  # two at a time: the reads of one concept hide behind the other's
+            one, two = vocabulary[ids[at]], vocabulary[ids[at + 1]]
+            first, second = 0.0, 0.0
+            for k in range(image.size):
+                first += image[k] * np.float64(one[k])
+                second += image[k] * np.float64(two[k])
+            out[at], out[at + 1] = first, second
+            at += 2
+        if at < end:
+            one = vocabulary[ids[at]]
+            first = 0.0
+            for k in range(image.size):
+                first += image[k] * np.float64(one[k])
+            out[at] = first
 
 
 @compiled
@@ -107,16 +117,18 @@ def _rank(
     floor: float,
     anchor_again: bool,
     least: float,
-    places: Ints,
+    places: NDArray[np.int32],
+    total: NDArray[np.float64],
+    count: NDArray[np.float64],
     ids: Ids,
     scores: Floats,
 ) -> None:
     for i in range(neighbours.shape[0]):
         start, size = indptr[i], indptr[i + 1] - indptr[i]
-        total, count, largest = np.empty(size), np.ones(size), least
+        largest = least
         for p in range(size):  # the anchor itself is in every R_c
             places[ids[start + p]] = p
-            total[p] = own[start + p]
+            total[p], count[p] = own[start + p], 1.0
             largest = max(largest, total[p])
         for j in neighbours[i]:
             if j == anchors[i] and not anchor_again:
