@@ -31,7 +31,7 @@ def ranked(world: World, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray
     captions, concepts = (world.indptr, world.ids), len(world.vocabulary)
     known = similarities(world.vocabulary, world.images, *captions)
     indptr, ids = expand(neighbours, *captions, concepts)
-    own = similarities(world.vocabulary, world.images[: len(neighbours)], indptr, ids)
+    own = similarities(world.vocabulary, world.images[: len(neighbours)], indptr, ids, (*captions, known))
     return (indptr, *rank(np.arange(len(neighbours)), neighbours, (indptr, ids, own), (*captions, known), concepts))
 
 

@@ -21,7 +21,7 @@ def expand(neighbours: Ints, caption_indptr: Ints, caption_ids: Ids, concepts: i
     `neighbours` (n, L) are rows of the captions' CSR; `concepts` is the vocabulary's length. An anchor whose
     neighbours have no concept has an empty row.
     """
-    most = int((caption_indptr[neighbours + 1] - caption_indptr[neighbours]).sum())  # as if all were distinct
+    most = int(np.diff(caption_indptr)[neighbours].sum())  # as if all were distinct
     ids = np.empty(most, np.uint16)
     indptr = np.zeros(len(neighbours) + 1, np.int64)
     _union(neighbours, caption_indptr, caption_ids, np.full(concepts, -1, np.int32), indptr, ids)
