@@ -49,14 +49,6 @@ class Pool:
     vocabulary: Floats  # (C, d)
     starts: dict[str, int]
 
-    def known(self, anchors: Ints) -> tuple[Ints, Ids, Floats] | None:
-        """`counted` of consecutive rows of the pool; None for images outside it."""
-        if not anchors.size or anchors[0] < 0:
-            return None
-        indptr, ids, similar = self.counted
-        bounds = indptr[anchors[0] : anchors[-1] + 2]
-        return bounds - bounds[0], ids[bounds[0] : bounds[-1]], similar[bounds[0] : bounds[-1]]
-
 
 def make_pool(parts: Sequence[Part], names: Sequence[str], vocabulary: Floats, engine: Engine, curate: Curate) -> Pool:
     """The pool of the parts' images in their order. `names` (C) and `vocabulary` float32 (C, d) are its concepts."""
@@ -77,7 +69,7 @@ def make_pool(parts: Sequence[Part], names: Sequence[str], vocabulary: Floats, e
 def curate(pool: Pool, images: Floats, anchors: Ints, settings: Curate) -> Archive:
     """The archives of the anchors (equations 1 and 2, and equation 3's clusters).
 
-    `images` float32 (n, d) unit rows; `anchors` (n,) their rows in the pool, consecutive, or -1: images outside it.
+    `images` float32 (n, d) unit rows; `anchors` (n,) their rows in the pool, or -1 for an image outside it.
     """
     exclude = anchors if settings.search.exclude_self else None
     _, neighbours = pool.engine.search(images, exclude)
@@ -88,7 +80,7 @@ def archives(pool: Pool, images: Floats, anchors: Ints, neighbours: Ints, settin
     """`curate` from given `neighbours` (n, L), rows of the pool."""
     concepts = len(pool.vocabulary)
     indptr, ids = expand(neighbours, *pool.captions, concepts)
-    own = similarities(pool.vocabulary, images, indptr, ids, pool.known(anchors))
+    own = similarities(pool.vocabulary, images, indptr, ids, (anchors, *pool.counted))
     counting = RELEASED if settings.compat == "released" else PAPER
     ranked, scores = rank(anchors, neighbours, (indptr, ids, own), pool.counted, concepts, counting)
     return Archive(indptr, ranked, scores, cluster(pool.vocabulary, indptr, ranked))

@@ -21,11 +21,19 @@ def expand(neighbours: Ints, caption_indptr: Ints, caption_ids: Ids, concepts: i
     `neighbours` (n, L) are rows of the captions' CSR; `concepts` is the vocabulary's length. An anchor whose
     neighbours have no concept has an empty row.
     """
-    most = int(np.diff(caption_indptr)[neighbours].sum())  # as if all were distinct
-    ids = np.empty(most, np.uint16)
+    ids = np.empty(_entries(neighbours, caption_indptr), np.uint16)  # as many as if all were distinct
     indptr = np.zeros(len(neighbours) + 1, np.int64)
     _union(neighbours, caption_indptr, caption_ids, np.full(concepts, -1, np.int32), indptr, ids)
     return indptr, ids[: indptr[-1]].copy()
+
+
+@compiled
+def _entries(neighbours: Ints, caption_indptr: Ints) -> int:
+    total = 0
+    for i in range(neighbours.shape[0]):
+        for j in neighbours[i]:
+            total += caption_indptr[j + 1] - caption_indptr[j]
+    return total
 
 
 @compiled

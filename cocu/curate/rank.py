@@ -42,14 +42,14 @@ Floats = NDArray[np.float32]
 
 
 def similarities(
-    vocabulary: Floats, images: Floats, indptr: Ints, ids: Ids, known: tuple[Ints, Ids, Floats] | None = None
+    vocabulary: Floats, images: Floats, indptr: Ints, ids: Ids, known: tuple[Ints, Ints, Ids, Floats] | None = None
 ) -> Floats:
     """<t_c, v_j> for every entry of a CSR whose row j lists concepts c: float32, as long as `ids`.
 
-    `vocabulary` (C, d) and `images` (n, d) are float32 unit rows. `known` is (indptr, ids, <t_c, v_j>) of the same
-    images for other lists, whose results are taken over: a quarter of an archive is in its own caption. Sums run in
-    float64, so that the result does not depend on the order in which a processor adds. Raises `NumericsError` when the
-    widths differ.
+    `vocabulary` (C, d) and `images` (n, d) are float32 unit rows. `known` is (rows, indptr, ids, <t_c, v_j>): what was
+    computed of a pool, and each image's row in it or -1. It is taken over: a quarter of an archive is in the caption of
+    its own image. Sums run in float64, so that the result does not depend on the order in which a processor adds.
+    Raises `NumericsError` when the widths differ.
     """
     if vocabulary.shape[1] != images.shape[1]:
         raise NumericsError(
@@ -57,8 +57,7 @@ def similarities(
             "embed both with the same CLIP."
         )
     out = np.empty(ids.size, np.float32)
-    if known is None:
-        known = (np.zeros(len(images) + 1, np.int64), ids[:0], out[:0])
+    known = known or (np.full(len(images), -1), indptr, ids, out)
     _similarities(vocabulary, images, indptr, ids, *known, out)
     return out
 
@@ -102,17 +101,19 @@ def _similarities(
     images: Floats,
     indptr: Ints,
     ids: Ids,
+    rows: Ints,
     known_indptr: Ints,
     known_ids: Ids,
     known: Floats,
     out: Floats,
 ) -> None:
     for j in range(indptr.size - 1):
+        first, end = (known_indptr[rows[j]], known_indptr[rows[j] + 1]) if rows[j] >= 0 else (0, 0)
         for e in range(indptr[j], indptr[j + 1]):
-            at = known_indptr[j]
-            while at < known_indptr[j + 1] and known_ids[at] != ids[e]:
+            at = first
+            while at < end and known_ids[at] != ids[e]:
                 at += 1
-            out[e] = known[at] if at < known_indptr[j + 1] else _dot(vocabulary[ids[e]], images[j])
+            out[e] = known[at] if at < end else _dot(vocabulary[ids[e]], images[j])
 
 
 @compiled

@@ -62,6 +62,24 @@ def test_denominators_near_zero_and_below_it() -> None:
     ]
 
 
+def test_what_is_known_of_an_image_is_taken_over() -> None:
+    world = plain.make_world()
+    indptr, ids = world.csr()
+    known = np.full(ids.size, 7, np.float32)  # nothing that a product of unit rows could give
+    named = int(np.flatnonzero(np.diff(indptr))[3])
+    images, every = world.images[[named, 5]], np.arange(len(world.vocabulary), dtype=np.uint16)
+    lists = np.array([0, every.size, 2 * every.size])
+    found = similarities(
+        world.vocabulary, images, lists, np.tile(every, 2), (np.array([named, -1]), indptr, ids, known)
+    )
+    inside, outside = found.reshape(2, -1)
+    assert set(np.flatnonzero(inside == 7).tolist()) == set(ids[indptr[named] : indptr[named + 1]].tolist())
+    assert (inside == 7).any() and not (outside == 7).any()
+    expected = world.vocabulary @ images.T
+    assert np.allclose(inside[inside != 7], expected[inside != 7, 0], rtol=0, atol=1e-6)
+    assert np.allclose(outside, expected[:, 1], rtol=0, atol=1e-6)
+
+
 def test_equal_scores_by_rising_id() -> None:
     world = plain.make_world()
     same = plain.World(world.images, np.repeat(world.vocabulary[:1], 30, axis=0), [[9, 4, 25, 1]] * 120)
