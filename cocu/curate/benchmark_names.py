@@ -14,8 +14,18 @@ EMPTY = ("other", "stuff")  # COCO-Stuff's suffixes that name nothing
 
 def benchmark_names() -> dict[str, list[list[str]]]:
     """Benchmark -> its classes, each a list of readings."""
+    return {benchmark: [readings(name) for name in names] for benchmark, names in _read().items()}
+
+
+def prompt_names(benchmark: str) -> list[str]:
+    """The names of a benchmark's classes as they go into prompts, in the order of their ids, without the background."""
+    return _read()[benchmark]
+
+
+def _read() -> dict[str, list[str]]:
     text = files("cocu.curate").joinpath("benchmark_names.json").read_text(encoding="utf-8")
-    return {benchmark: [readings(name) for name in names] for benchmark, names in json.loads(text).items()}
+    names: dict[str, list[str]] = json.loads(text)
+    return names
 
 
 def readings(name: str) -> list[str]:

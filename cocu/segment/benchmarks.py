@@ -15,26 +15,33 @@ from cocu.config import Fraction, Name, Section, digest, read_yaml, suggest
 from cocu.errors import ConfigError
 
 FOLDER = Path("config/benchmarks")
+DESCRIPTION = ("source", "convert", "image_count")  # keys that tell a user about the data, and decide no number
 Pixels = Annotated[int, Field(ge=1)]
 
 
 class Benchmark(Section):
     """A data set on disk, the words its classes are asked for with, and the geometry of the evaluation.
 
+    image_count: images of the published set; 0 where there is none. convert: how its masks are made; "" where they come
+    as they are read. list_file: a file of image names; "" takes every image below `images`.
+    shrink: (pixels, long side): an image of more pixels is segmented with its long side so short; null: none is.
     classes: the data set's own names, in the order of the class ids; a subset leaves the other labels unscored.
-    prompts: as long as classes; null for the background, which is what no prompt explains.
+    prompts: as long as classes; null for the background, which is what no prompt explains. Left out: the class names.
     scale: (cap on the long side, short side) that an image is resized to; window, stride: in pixels after that.
     """
 
     name: Name
     source: str
+    convert: str = ""
+    image_count: int = Field(0, ge=0)
     dataset: str
     images: str
     masks: str
-    list_file: str
+    list_file: str = ""
     image_suffix: str
     mask_suffix: str
-    ignore_index: int = Field(ge=0, le=255)
+    ignore_index: int = Field(ge=0, le=65_535)
+    shrink: tuple[Pixels, Pixels] | None = None
     background: bool
     background_threshold: Fraction = 0.0
     scale: tuple[Pixels, Pixels]
@@ -43,6 +50,14 @@ class Benchmark(Section):
     templates: tuple[str, ...] = Field(min_length=1)
     classes: tuple[str, ...] = Field(min_length=2)
     prompts: tuple[str | None, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ask_for_classes_by_name(cls, data: Any) -> Any:
+        classes = data.get("classes")
+        if "prompts" in data or not isinstance(classes, list | tuple):
+            return data
+        return {**data, "prompts": [None, *classes[1:]] if data.get("background") else classes}
 
     @model_validator(mode="after")
     def _classes_have_prompts(self) -> Self:
@@ -78,8 +93,8 @@ class Benchmark(Section):
         return [p for p in self.prompts if p is not None]
 
     def protocol_hash(self) -> str:
-        """12 hex digits that change with anything that decides a number; the name and the source decide none."""
-        return digest(self.model_dump(mode="json", exclude={"name", "source"}))
+        """12 hex digits that change with anything that decides a number: not with the name, nor with `DESCRIPTION`."""
+        return digest(self.model_dump(mode="json", exclude={"name", *DESCRIPTION}))
 
 
 def read_benchmark(name: str, folder: Path = FOLDER) -> Benchmark:

@@ -1,7 +1,8 @@
-"""Benchmark files through mmsegmentation, the one module that imports it: its class lists, its readers, its metric.
+"""Benchmark files through mmsegmentation: its class lists, its readers, its metric.
 
 Takes a `Benchmark` and the folder its files lie under; gives images with their true labels, checked, and
-mmsegmentation's own mIoU as a cross-check. It imports `mmcv.ops`, compiled kernels that evaluation never calls: where
+mmsegmentation's own mIoU as a cross-check. This module and `datasets`, which it loads, are the only ones that import
+mmsegmentation. It imports `mmcv.ops`, compiled kernels that evaluation never calls: where
 they are not installed (mmcv-lite), a stand-in takes the module's place, and says so when something calls it.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
@@ -26,12 +28,19 @@ from cocu.errors import ConfigError, DataError, EnvironmentFault
 from cocu.segment.benchmarks import Benchmark
 
 LOGGER = "cocu.mmseg"
+CONVERTERS = "mmseg/.mim/tools/dataset_converters"  # in site-packages; "MMSEG" in a benchmark's `convert`
+COLOUR_MASKED = ("ImageNetS50Dataset", "ImageNetS300Dataset")
+COLOUR_MASK = (("RGB",), "labels are in its red and green, as the data set's toolkit writes them (RGB)")
+LABEL_MASK = (("L", "P"), "labels need one 8-bit channel (L, or P with a palette)")
 Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Example:
-    """image (H, W, 3) uint8 RGB; truth (H, W) int64 in 0..C-1 or the ignored label; name: the image file's stem."""
+    """image (h, w, 3) uint8 RGB; truth (H, W) int64 in 0..C-1 or the ignored label; name: the image file's stem.
+
+    h, w are H, W unless the benchmark shrinks an image of this size.
+    """
 
     image: npt.NDArray[np.uint8]
     truth: Labels
@@ -39,33 +48,42 @@ class Example:
 
 
 class Examples:
-    """The images of a benchmark with their truth, in the order of its list; the first `limit` of them when limit > 0.
+    """The images of a benchmark with their truth, in the order of its list, or of their paths where it has none.
 
-    Raises `DataError` naming what is missing, damaged, of another size than its image, or labelled out of range.
+    The first `limit` of them when limit > 0; of these, `share` = (i, n) takes every n-th from the i-th on. An item is
+    read when it is asked for. Raises `DataError` naming what is missing, damaged, of another size than its image, or
+    labelled out of range.
     """
 
-    def __init__(self, benchmark: Benchmark, root: Path, limit: int = 0) -> None:
+    def __init__(self, benchmark: Benchmark, root: Path, limit: int = 0, share: tuple[int, int] = (0, 1)) -> None:
         self._benchmark = benchmark
         self._data = _dataset(benchmark, root)
-        self._count = min(limit, len(self._data)) if limit else len(self._data)
-        if not self._count:
-            raise DataError(f"The benchmark {benchmark.name} lists no image in {root / benchmark.list_file}.")
+        whole = len(self._data)
+        if not whole:
+            place = benchmark.list_file or f"{benchmark.images} (*{benchmark.image_suffix})"
+            raise DataError(f"The benchmark {benchmark.name} lists no image in {root / place}. {obtain(benchmark)}")
+        self._rows = range(min(limit or whole, whole))[share[0] :: share[1]]
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._rows)
 
     def __iter__(self) -> Iterator[Example]:
-        for i in range(self._count):
-            yield self._example(i)
+        return (self[i] for i in range(len(self)))
 
-    def _example(self, i: int) -> Example:
-        info = self._data.get_data_info(i)
-        image_path, mask_path = info["img_path"], info["seg_map_path"]
-        _check_mask_mode(mask_path)
+    def paths(self, i: int) -> tuple[Path, Path]:
+        """Where item i's image and mask are, or should be."""
+        info = self._data.get_data_info(self._rows[i])
+        return Path(info["img_path"]), Path(info["seg_map_path"])
+
+    def __getitem__(self, i: int) -> Example:
+        image_path, mask_path = self.paths(i)
+        _check_mask_mode(mask_path, COLOUR_MASK if self._benchmark.dataset in COLOUR_MASKED else LABEL_MASK)
         try:
-            loaded = self._data[i]
-        except (OSError, AssertionError, ValueError, cv2.error) as error:
-            raise DataError(f"Cannot read {image_path} or {mask_path}: {error}. Unpack the data set again.") from error
+            loaded = self._data[self._rows[i]]
+        except (OSError, AssertionError, AttributeError, ValueError, cv2.error) as error:
+            raise DataError(
+                f"Cannot read {image_path} or {mask_path}: {error}. Unpack the data set again."
+            ) from error  # an AttributeError: of what cv2 could not decode mmcv asks for its type
         image, truth = loaded["img"][:, :, ::-1], loaded["gt_seg_map"].astype(np.int64)  # mmcv's images are BGR
         if image.shape[:2] != truth.shape:
             raise DataError(
@@ -73,9 +91,9 @@ class Examples:
                 "be equal. A rotation tag (EXIF) turns an image but not its mask; or a file is from another data set."
             )
         self._check_labels(truth, mask_path)
-        return Example(np.ascontiguousarray(image), truth, Path(image_path).stem)
+        return Example(shrunk(np.ascontiguousarray(image), self._benchmark.shrink), truth, image_path.stem)
 
-    def _check_labels(self, truth: Labels, path: str) -> None:
+    def _check_labels(self, truth: Labels, path: Path) -> None:
         scored = truth[truth != self._benchmark.ignore_index]
         if not scored.size:
             raise DataError(
@@ -129,22 +147,28 @@ def _dataset(benchmark: Benchmark, root: Path) -> Any:
         if not (root / place).exists():
             raise DataError(
                 f"The {what} of the benchmark {benchmark.name} are missing: {root / place} does not exist. "
-                f"Get them ({benchmark.source}), or correct the folder of the benchmarks' data in the configuration."
+                f"{obtain(benchmark)} Or correct the folder of the benchmarks' data."
             )
     datasets = import_mmseg()
-    if not hasattr(datasets, benchmark.dataset):
-        raise ConfigError(
-            f"mmsegmentation has no data set class '{benchmark.dataset}'{suggest(benchmark.dataset, dir(datasets))}."
-        )
     from mmcv.transforms import LoadImageFromFile
+    from mmseg.registry import DATASETS
 
-    dataset_class = getattr(datasets, benchmark.dataset)
+    from cocu.segment.datasets import LoadImageNetSAnnotations
+
+    dataset_class = DATASETS.module_dict.get(benchmark.dataset)
+    if dataset_class is None:
+        raise ConfigError(
+            f"mmsegmentation has no data set class '{benchmark.dataset}'"
+            f"{suggest(benchmark.dataset, DATASETS.module_dict)}."
+        )
     known = dataset_class.METAINFO["classes"]
     if unknown := [c for c in benchmark.classes if c not in known]:
         raise ConfigError(
             f"{benchmark.name}: {benchmark.dataset} has no class '{unknown[0]}'{suggest(unknown[0], known)}. "
             "Put the data set's own names under classes, and your words under prompts."
         )
+    # masks by pillow, which is mmsegmentation's own choice: cv2 would make colours of a palette
+    load_masks = LoadImageNetSAnnotations if benchmark.dataset in COLOUR_MASKED else datasets.LoadAnnotations
     return dataset_class(
         data_root=str(root),
         data_prefix={"img_path": benchmark.images, "seg_map_path": benchmark.masks},
@@ -153,21 +177,38 @@ def _dataset(benchmark: Benchmark, root: Path) -> Any:
         seg_map_suffix=benchmark.mask_suffix,
         metainfo={"classes": benchmark.classes},
         ignore_index=benchmark.ignore_index,
-        pipeline=[LoadImageFromFile(), datasets.LoadAnnotations()],  # masks by pillow: cv2 makes colours of a palette
+        pipeline=[LoadImageFromFile(), load_masks()],
         test_mode=True,
         serialize_data=False,
     )
 
 
-def _check_mask_mode(path: str) -> None:
-    """8-bit label masks alone: mmsegmentation reduces wider labels modulo 256, and colours to a third dimension."""
+def obtain(benchmark: Benchmark) -> str:
+    """Where a benchmark's files come from and how its masks are made, as a sentence."""
+    convert = benchmark.convert.replace("MMSEG", str(Path(sysconfig.get_path("purelib"), CONVERTERS)))
+    return f"Get them ({benchmark.source})" + (f", then convert: {convert}." if convert else ".")
+
+
+def shrunk(image: npt.NDArray[np.uint8], limits: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
+    """An image (H, W, 3) of more pixels than limits[0] with its long side brought to limits[1]; others as they are."""
+    height, width = image.shape[:2]
+    if limits is None or height * width <= limits[0]:
+        return image
+    factor = limits[1] / max(height, width)
+    size = (int(width * factor + 0.5), int(height * factor + 0.5))
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+
+
+def _check_mask_mode(path: Path, wanted: tuple[tuple[str, ...], str]) -> None:
+    """mmsegmentation reduces labels wider than 8 bits modulo 256, and takes colours for a third dimension."""
     try:
         with Image.open(path) as mask:
             mode = mask.mode
     except OSError as error:
         raise DataError(f"Cannot read the mask {path}: {error}. Unpack the data set again.") from error
-    if mode not in ("L", "P"):
-        raise DataError(f"The mask {path} is of mode {mode}; labels need one 8-bit channel (L, or P with a palette).")
+    modes, need = wanted
+    if mode not in modes:
+        raise DataError(f"The mask {path} is of mode {mode}; {need}.")
 
 
 def import_mmseg() -> Any:

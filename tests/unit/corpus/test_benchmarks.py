@@ -1,5 +1,6 @@
-"""The mini benchmarks: mmsegmentation's class ids, palette masks, and draws that depend on their split alone."""
+"""The mini benchmarks: eight data sets' layouts and labels, and draws that depend on their split alone."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,13 @@ from PIL import Image
 
 from cocu.config import Config
 from cocu.corpus import benchmarks
-from cocu.corpus.benchmarks import CONTEXT_CLASSES, FORMATS, VOC_CLASSES
-from cocu.corpus.world import NAMES, OBJECTS
+from cocu.corpus.formats import FORMATS
+from cocu.corpus.world import NAMES, OBJECTS, draw_scene, load_sprites, scene_generator
 from cocu.io import read_json
 from cocu.segment import mmseg
+from cocu.segment.benchmarks import read_benchmark
+
+BENCHMARKS = Path(__file__).parents[3] / "config/benchmarks"
 
 
 @pytest.fixture
@@ -20,28 +24,41 @@ def val(config: Config, tmp_path: Path) -> Path:
     return tmp_path / "val"
 
 
-def masks(root: Path, name: str) -> np.ndarray:
-    folder = root / "VOCdevkit" / FORMATS[name].folder / FORMATS[name].masks
-    return np.stack([np.asarray(Image.open(p)) for p in sorted(folder.iterdir())])
+def scene_masks(config: Config, split: str, count: int) -> list[np.ndarray]:
+    world, sprites = config.corpus.mini, load_sprites()
+    return [draw_scene(world, scene_generator(world, split, 0, i), sprites).mask for i in range(count)]
 
 
-def test_every_name_has_its_class_and_mmsegs_id() -> None:
-    assert set(VOC_CLASSES) == set(OBJECTS) and set(CONTEXT_CLASSES) == set(NAMES)
-    data = mmseg.import_mmseg()
-    voc, context = data.PascalVOCDataset.METAINFO, data.PascalContextDataset.METAINFO
-    for classes, known in ((VOC_CLASSES, voc), (CONTEXT_CLASSES, context)):
-        assert {i: known["classes"][i] for _, i in classes.values()} == {i: name for name, i in classes.values()}
-    assert benchmarks.voc_palette()[:21].tolist() == voc["palette"]
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_evaluation_reads_the_scenes_labels(config: Config, val: Path, name: str) -> None:
+    """Through mmsegmentation's class lists, which know nothing of the tables that the scenes are written by."""
+    definition = read_benchmark(name, BENCHMARKS)
+    examples = list(mmseg.Examples(definition, val))
+    assert len(examples) == read_json(val / "manifest.json")["counts"][name]["images"] > 0
+    written = {mask.tobytes(): mask for mask in scene_masks(config, "val", 3)}
+    asked = {prompt: i for i, prompt in enumerate(definition.prompts) if prompt}
+    assert set(asked) == set(FORMATS[name].labels)
+    rest = 0 if definition.background else definition.ignore_index
+    table = np.array([asked.get(world_name, rest) for world_name in NAMES])
+    truths = {table[mask].tobytes() for mask in written.values()}
+    assert all(example.truth.tobytes() in truths for example in examples)
+    assert len({example.truth.tobytes() for example in examples}) == len(examples)
 
 
-def test_both_formats_show_the_same_scenes(val: Path) -> None:
-    voc, context = masks(val, "voc"), masks(val, "context")
-    objects = np.isin(context, [CONTEXT_CLASSES[name][1] for name in OBJECTS])
-    assert np.array_equal(voc > 0, objects) and context.min() > 0 and objects.any()
-    for name in OBJECTS:
-        assert np.array_equal(voc == VOC_CLASSES[name][1], context == CONTEXT_CLASSES[name][1])
-    jpegs = [sorted((val / "VOCdevkit" / f.folder / "JPEGImages").iterdir()) for f in FORMATS.values()]
-    assert [p.read_bytes() for p in jpegs[0]] == [p.read_bytes() for p in jpegs[1]]
+def test_a_format_of_classes_has_no_image_without_one(config: Config, val: Path) -> None:
+    form = FORMATS["mini_imagenet_s_50"]
+    wanted = sum(bool(set(form.groups) & {NAMES[i] for i in np.unique(mask)}) for mask in scene_masks(config, "val", 3))
+    images = sorted((val / "ImageNetS/ImageNetS50/validation").glob("*/*.JPEG"))
+    assert 0 < len(images) <= wanted  # a name that is hardly visible is none of the scene's
+    assert {path.parent.name for path in images} <= set(form.groups.values())
+
+
+def test_labels_above_255_are_in_green() -> None:
+    form = FORMATS["mini_imagenet_s_300"]
+    assert form.labels["boat"] == 275
+    stream = benchmarks.encode_mask(form, np.array([[275, 255, 0]]))
+    with Image.open(io.BytesIO(stream)) as mask:
+        assert np.asarray(mask).tolist() == [[[19, 1, 0], [255, 0, 0], [0, 0, 0]]]
 
 
 def test_files_are_as_the_data_sets_keep_them(val: Path) -> None:
@@ -54,15 +71,28 @@ def test_files_are_as_the_data_sets_keep_them(val: Path) -> None:
     )
     assert mask.mode == "P" and image.size == mask.size == (32, 32)
     assert mask.getpalette()[60:63] == [0, 64, 128]
-    pixels = read_json(val / "manifest.json")["counts"]["pixels"]
-    assert sum(pixels["voc"].values()) == sum(pixels["context"].values()) == 3 * 32 * 32
-    assert pixels["context"]["sky"] == int((masks(val, "context") == CONTEXT_CLASSES["sky"][1]).sum())
+    assert (val / "city/gtFine/val/mini/mini_000001_000019_gtFine_labelTrainIds.png").is_file()
+    assert (val / "coco/annotations/val2017/000000000001_instanceTrainIds.png").is_file()
+    pixels = {name: count["pixels"] for name, count in read_json(val / "manifest.json")["counts"].items()}
+    assert sum(pixels["mini_voc"].values()) == sum(pixels["mini_context"].values()) == 3 * 32 * 32
+    assert {name: pixels["mini_voc"][name] for name in OBJECTS} == {
+        name: pixels["mini_context"][name] for name in OBJECTS
+    }
+    assert pixels["mini_context"]["other"] == 0 < pixels["mini_voc"]["other"]
+
+
+def test_vocs_colours_are_its_own() -> None:
+    data = mmseg.import_mmseg()
+    assert benchmarks.voc_palette()[:21].tolist() == data.PascalVOCDataset.METAINFO["palette"]
 
 
 def test_draws_depend_on_the_split_alone(config: Config, val: Path, tmp_path: Path) -> None:
     benchmarks.run(config.model_copy(update={"seeds": (7,)}), split="val", out=tmp_path / "again")
     benchmarks.run(config, split="test", out=tmp_path / "test")
-    assert np.array_equal(masks(tmp_path / "again", "context"), masks(val, "context"))
-    test = masks(tmp_path / "test", "context")
-    assert len(test) == 4
-    assert not any(np.array_equal(t, v) for t in test for v in masks(val, "context"))
+    masks = "VOCdevkit/VOC2010/SegmentationClassContext"
+    first, again, test = (
+        [path.read_bytes() for path in sorted((tmp_path / split / masks).iterdir())]
+        for split in ("val", "again", "test")
+    )
+    assert again == first and len(test) == 4
+    assert not set(test) & set(first)
