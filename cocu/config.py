@@ -30,6 +30,7 @@ from cocu.sections import (
     Model,
     Name,
     Prompts,
+    Reference,
     Report,
     Sampling,
     Search,
@@ -53,6 +54,7 @@ __all__ = [
     "Model",
     "Name",
     "Prompts",
+    "Reference",
     "Report",
     "Sampling",
     "Search",
@@ -76,7 +78,7 @@ ONE_LABEL = "one_label"  # results of the treatment painted with one label an im
 
 
 class Config(Section):
-    """Everything that decides a result. Arms x seeds x benchmarks is the experiment.
+    """Everything that decides a result. Arms x seeds x benchmarks is the experiment; references have no seeds.
 
     run_arms names the arms that run; the others are checked no further and dropped, so that an overlay can leave out
     an arm of the file it lies on. Empty: all of them.
@@ -86,6 +88,7 @@ class Config(Section):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     run_arms: tuple[Name, ...] = ()
     arms: dict[Name, dict[str, Any]] = Field(min_length=1)
+    references: dict[Name, Reference] = Field(default_factory=dict)
     device: Device = "auto"
     corpus: Corpus = Corpus()
     clip: Clip = Clip()
@@ -111,8 +114,10 @@ class Config(Section):
         for role in ("baseline", "treatment"):
             if (name := getattr(self.report, role)) not in self.arms:
                 raise ValueError(f"report.{role} is '{name}', which is not an arm that runs: {', '.join(self.arms)}")
-        if ONE_LABEL in self.arms:
-            raise ValueError(f"'{ONE_LABEL}' is the name of a row of the tables: give the arm another one")
+        if taken := sorted({ONE_LABEL} & {*self.arms, *self.references} | set(self.arms) & set(self.references)):
+            raise ValueError(
+                f"'{taken[0]}' is the name of another row of the tables: give the arm or reference another"
+            )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds must differ from each other")
         if self.corpus.kind != "mini" and self.clip.model == "stand-in":
@@ -124,6 +129,9 @@ class Config(Section):
                 raise ValueError(
                     f"arm '{name}' reads the truth, which only the mini corpus has: leave it out of run_arms"
                 )
+        for name, reference in self.references.items():
+            if reference.clip == "stand-in" != self.clip.model:
+                raise ValueError(f"references.{name} is the stand-in CLIP, which is not trained here: name another")
         return self
 
     def _override(self, name: str) -> Config:

@@ -14,11 +14,16 @@ from cocu.sections import Device
 CPU = torch.device("cpu")
 
 
-def pick_device(asked: Device) -> torch.device:
-    """`auto` takes a GPU when there is one. Raises `EnvironmentFault` when `cuda` is asked for and torch sees none."""
+def pick_device(asked: Device, process: int = 0) -> torch.device:
+    """`auto` takes a GPU when there is one; processes side by side take GPUs in turn.
+
+    Raises `EnvironmentFault` when `cuda` is asked for and torch sees none.
+    """
     if asked == "cuda" and not torch.cuda.is_available():
         raise EnvironmentFault("The key device is 'cuda', and torch sees no GPU here: set it to 'auto' or 'cpu'.")
-    return torch.device("cuda") if asked != "cpu" and torch.cuda.is_available() else CPU
+    if asked == "cpu" or not torch.cuda.is_available():
+        return CPU
+    return torch.device("cuda", process % torch.cuda.device_count())
 
 
 def attention_backend(device: torch.device) -> AbstractContextManager[Any]:

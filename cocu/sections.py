@@ -216,14 +216,35 @@ class Train(Section):
     validate_every: int = Field(0, ge=0)
 
 
+class Reference(Section):
+    """A row of the tables that is evaluated and not trained here: one of checkpoint, hf and clip says what it is."""
+
+    checkpoint: str = ""
+    hf: str = ""
+    clip: str = ""
+    pretrained: str = ""
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Reference:
+        given = [key for key in ("checkpoint", "hf", "clip") if getattr(self, key)]
+        if len(given) != 1:
+            raise ValueError(
+                f"a reference needs one of checkpoint, hf and clip, and has {' and '.join(given) or 'none of them'}"
+            )
+        if bool(self.pretrained) != (bool(self.clip) and self.clip != "stand-in"):
+            raise ValueError("a reference needs pretrained with an open_clip model under clip, and has it there alone")
+        return self
+
+
 class Evaluate(Section):
     """Zero-shot segmentation: which benchmarks, and where their files are."""
 
-    benchmarks: tuple[Name, ...]
+    benchmarks: tuple[Name, ...] = Field(min_length=1)
     data: str = "data/benchmarks"
     limit: int = Field(0, ge=0)
     backgrounds: tuple[Fraction, ...] = ()
     threads: int = Field(1, ge=1)
+    processes: int = Field(1, ge=1)
 
 
 class Report(Section):

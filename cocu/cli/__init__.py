@@ -14,12 +14,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cocu.cli import curation
+from cocu.cli import checkpoints, curation, data, segmentation
 from cocu.cli.options import (
     DEFAULT,
     NONE,
     Captions,
     Checkpoints,
+    ClipFolder,
     ConfigFiles,
     CorpusFile,
     Metrics,
@@ -97,12 +98,13 @@ def benchmarks(
     split: Annotated[Literal["val", "test"], typer.Option(help="val for choices, test for results.")],
     config: ConfigFiles = DEFAULT,
 ) -> None:
-    """Compose the mini benchmarks, in VOC's and PASCAL-Context's own formats."""
+    """Compose the mini benchmarks, in the formats of eight data sets."""
     from cocu.corpus import benchmarks as stage
 
     stage.run(load(config), split=split, out=out)
 
 
+app.add_typer(data.app)
 app.add_typer(curation.app)
 
 
@@ -141,10 +143,16 @@ def train(
 
 @app.command(rich_help_panel=MODELS)
 def evaluate(
-    checkpoint: Annotated[Path, typer.Option(metavar="DIR", help="Folder of model.safetensors and model.json.")],
     benchmark: Annotated[str, typer.Option(metavar="NAME", help="A benchmark of config/benchmarks.")],
     test: Annotated[Path, typer.Option(metavar="DIR", help="The benchmark's data.")],
     out: OutFile,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of model.safetensors and model.json.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="NAME", help="In place of a checkpoint: a CLIP under `references`.")
+    ] = None,
+    clip: ClipFolder = None,
     val: Annotated[
         Path | None,
         typer.Option(
@@ -158,8 +166,20 @@ def evaluate(
     from cocu.segment import evaluate as stage
 
     stage.run(
-        load(config), checkpoint=checkpoint, benchmark=benchmark, val=val, test=test, one_label=one_label, out=out
+        load(config),
+        checkpoint=checkpoint,
+        reference=reference,
+        clip=clip,
+        benchmark=benchmark,
+        val=val,
+        test=test,
+        one_label=one_label,
+        out=out,
     )
+
+
+app.add_typer(checkpoints.app)
+app.add_typer(segmentation.app)
 
 
 @app.command(rich_help_panel=RESULTS)

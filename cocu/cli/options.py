@@ -20,7 +20,7 @@ Captions = Annotated[Path, typer.Option("--captions", metavar="DIR", help="The c
 Truth = Annotated[Path, typer.Option("--truth", metavar="DIR", help="The truth of a mini corpus.")]
 ClipFolder = Annotated[
     Path | None,
-    typer.Option("--clip", metavar="DIR", help="The stand-in; left out when clip.model is an open_clip model."),
+    typer.Option("--clip", metavar="DIR", help="The stand-in; left out for a model of open_clip."),
 ]
 Checkpoints = Annotated[Path, typer.Option("--checkpoints", metavar="DIR", help="Trained models: DIR/ARM/SEED.")]
 Metrics = Annotated[Path, typer.Option("--metrics", metavar="DIR", help="Results: DIR/ARM/SEED/BENCHMARK.json.")]

@@ -86,7 +86,7 @@ def load_encoder(section: Clip, stand_in: Path | None, device: torch.device = CP
         model, tokenize, size = load_stand_in(stand_in)
         prepare: Callable[[Pixels], Tensor] = _StandInTransform(size)
     else:
-        model, prepare, tokenize = _load_published(section.model, section.pretrained)
+        model, prepare, tokenize = load_published(section.model, section.pretrained)
     pretrained = Path(section.pretrained).name  # a file's folder differs between machines; its weights do not
     facts = {"model": section.model, "pretrained": pretrained, "sha256": weights_sha256(model)}
     return ClipEncoder(model, prepare, tokenize, facts, batch_size=section.batch_size, device=device)
@@ -156,7 +156,7 @@ class _StandInTransform:
         return normalise(np.ascontiguousarray(image))
 
 
-def _load_published(
+def load_published(
     name: str, pretrained: str
 ) -> tuple[Any, Callable[[Pixels], Tensor], Callable[[list[str]], Tensor]]:
     import open_clip

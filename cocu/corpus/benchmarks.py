@@ -1,8 +1,8 @@
-"""The mini benchmarks: the same composed scenes in the on-disk formats of eight data sets.
+"""The mini benchmarks: composed scenes in the on-disk formats of eight data sets.
 
-Takes a split's scenes; gives each data set's folders of images and masks as `formats` describes them, so that the
-evaluation reads them as it reads the real ones. "val" is for thresholds and choices, "test" for reported numbers;
-neither depends on a training seed.
+Takes the mini world; gives each data set's folders of images and masks as `formats` describes them, so that the
+evaluation reads them as it reads the real ones. Each data set has scenes of its own, but for VOC and Context, which
+share photographs. "val" is for thresholds and choices, "test" for reported numbers; neither depends on a training seed.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ def run(config: Config, *, split: Literal["val", "test"], out: Path) -> None:
         for form in FORMATS.values():
             if form.list_file:
                 (root / form.list_file).parent.mkdir(parents=True)
-        for i in progress(range(scenes), total=scenes, what=f"composing {split}, scenes"):
-            scene = draw_scene(world, scene_generator(world, split, 0, i), sprites)
+        draws = sorted({form.draw for form in FORMATS.values()})
+        numbers = [(draw, i) for draw in draws for i in range(scenes)]
+        for draw, i in progress(numbers, total=len(numbers), what=f"composing {split}, scenes"):
+            scene = draw_scene(world, scene_generator(world, split, draw, i), sprites)
             jpeg = encode_jpeg(scene.image)
             for name, form in FORMATS.items():
-                if write_scene(root, form, i + 1, scene, jpeg):
+                if form.draw == draw and write_scene(root, form, i + 1, scene, jpeg):
                     images[name] += 1
                     pixels[name] += np.bincount(scene.mask.ravel(), minlength=len(NAMES))
         counts = {n: {"images": images[n], "pixels": _by_name(form, pixels[n])} for n, form in FORMATS.items()}
@@ -48,7 +50,7 @@ def run(config: Config, *, split: Literal["val", "test"], out: Path) -> None:
 
 
 def write_scene(root: Path, form: Format, number: int, scene: Scene, jpeg: bytes) -> bool:
-    """Write the scene's image and mask below `root`; False, with nothing written, where the format has no such scene."""
+    """Write the scene's image and mask below `root`; False, and no file, where the format has no such scene."""
     group = next((form.groups[name] for name in scene.names if name in form.groups), "")
     if form.groups and not group:
         return False

@@ -22,6 +22,7 @@ Encoding = Literal["palette", "grey", "colour"]
 class Format:
     """Paths with {i} (the scene's number from 1) and {group}; `other` is the label of names without a class.
 
+    draw: which scenes of a split it shows; formats of one draw show the same ones.
     encoding: labels as palette indices, as grey values, or as R + 256 G. groups: folder by name (ImageNet's WNIDs);
     such a data set has no image that shows none of its classes.
     """
@@ -30,6 +31,7 @@ class Format:
     mask: str
     labels: dict[str, int]
     other: int
+    draw: int
     encoding: Encoding = "grey"
     list_file: str = ""
     groups: dict[str, str] = field(default_factory=dict)
@@ -73,11 +75,12 @@ def _voc(year: int, masks: str, lists: str, labels: dict[str, int]) -> Format:
         list_file=f"{root}/ImageSets/{lists}/val.txt",
         labels=labels,
         other=0,
+        draw=0,
         encoding="palette",
     )
 
 
-def _imagenet_s(classes: int, labels: dict[str, int], wnids: dict[str, str]) -> Format:
+def _imagenet_s(classes: int, draw: int, labels: dict[str, int], wnids: dict[str, str]) -> Format:
     root = f"ImageNetS/ImageNetS{classes}"
     stem = "{group}/ILSVRC2012_val_{i:08}"
     return Format(
@@ -85,6 +88,7 @@ def _imagenet_s(classes: int, labels: dict[str, int], wnids: dict[str, str]) -> 
         mask=f"{root}/validation-segmentation/{stem}.png",
         labels=labels,
         other=0,
+        draw=draw,
         encoding="colour",
         groups=wnids,
     )
@@ -98,14 +102,17 @@ FORMATS = {
         mask="coco/annotations/val2017/{i:012}_instanceTrainIds.png",
         labels={name: COCO[name] + 1 for name in OBJECTS},
         other=0,
+        draw=1,
     ),
     "mini_imagenet_s_50": _imagenet_s(
         50,
+        2,
         {"bird": 3, "dog": 5, "cat": 7, "airplane": 17, "car": 20, "tv": 40, "boat": 46},
         WNIDS | {"car": "n02814533"},  # beach wagon
     ),
     "mini_imagenet_s_300": _imagenet_s(
         300,
+        3,
         {"bird": 7, "dog": 68, "cat": 84, "airplane": 124, "chair": 168, "car": 245, "tv": 255, "boat": 275},
         WNIDS | {"car": "n04285008", "chair": "n03376595"},  # sports car, folding chair
     ),
@@ -114,12 +121,14 @@ FORMATS = {
         mask="coco_stuff164k/annotations/val2017/{i:012}_labelTrainIds.png",
         labels=COCO | {"floor": 106, "grass": 112, "road": 137, "sky": 145, "wall": 159, "water": 166},
         other=255,
+        draw=4,
     ),
     "mini_cityscapes": Format(
         image="city/leftImg8bit/val/mini/mini_{i:06}_000019_leftImg8bit.png",
         mask="city/gtFine/val/mini/mini_{i:06}_000019_gtFine_labelTrainIds.png",
         labels={"road": 0, "wall": 3, "grass": 9, "sky": 10, "person": 11, "car": 13, "bus": 15},
         other=255,
+        draw=5,
     ),
     "mini_ade20k": Format(
         image="ADEChallengeData2016/images/validation/ADE_val_{i:08}.jpg",
@@ -127,5 +136,6 @@ FORMATS = {
         labels={"wall": 1, "sky": 3, "floor": 4, "road": 7, "grass": 10, "person": 13, "chair": 20, "car": 21}
         | {"water": 22, "boat": 77, "bus": 81, "tv": 90, "airplane": 91},
         other=0,
+        draw=6,
     ),
 }

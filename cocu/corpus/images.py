@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cocu.errors import DataError
 
 MAX_PIXELS = 64_000_000  # a bigger "image" is a mistake or a decompression bomb
 
 
-def decode_image(data: bytes, key: str) -> NDArray[np.uint8]:
-    """uint8 (H, W, 3) RGB from an encoded image of any mode, as Pillow decodes it (EXIF rotation is not applied).
+def decode_image(data: bytes, key: str, *, as_shown: bool = False) -> NDArray[np.uint8]:
+    """uint8 (H, W, 3) RGB from an encoded image of any mode.
 
-    Raises `DataError` naming the key when the image is cut, damaged or larger than `MAX_PIXELS`.
+    As Pillow decodes it; as_shown: as a viewer shows it, which is upright by its EXIF rotation and on white where it is
+    transparent. Raises `DataError` naming the key when the image is cut, damaged or larger than `MAX_PIXELS`.
     """
+    advice = "Replace it or leave it out." if as_shown else "Re-download its shard or remove the sample."
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(
                     f"The image {key} has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}. "
-                    "Shrink it or remove the sample."
+                    f"Shrink it or {'leave it out' if as_shown else 'remove the sample'}."
                 )
-            if image.mode.startswith("I;16"):  # Pillow's own conversion clips 16 bits to white
-                grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+            shown = _as_shown(image) if as_shown else image
+            if shown.mode.startswith("I;16"):  # Pillow's own conversion clips 16 bits to white
+                grey = (np.asarray(shown).astype(np.uint16) >> 8).astype(np.uint8)
                 return np.repeat(grey[:, :, None], 3, axis=2)
-            return np.array(image.convert("RGB"))
+            return np.array(shown.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"The image {key} cannot be decoded ({error}). Re-download its shard or remove the sample."
-        ) from error
+        why = "it is none, or of an unknown format" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"The image {key} cannot be decoded ({why}). {advice}") from error
+
+
+def _as_shown(image: Image.Image) -> Image.Image:
+    """The image upright, on white, and of no more than 16 bits."""
+    image.load()  # so that a cut image is an error, and what fails after this is its EXIF block
+    with contextlib.suppress(Exception):
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, of which no range is known")
+    if image.mode.startswith("I"):
+        return image.convert("I;16") if image.mode == "I" else image
+    if image.has_transparency_data:
+        above = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
+    return image

@@ -30,6 +30,11 @@ class ImageOutput:
     segments: Tensor
     maps: Tensor
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.maps.shape[1], self.maps.shape[2]
+
 
 class ImageEncoder(nn.Module):
     """Images (b, 3, H, W) -> segment features (b, g, d) and maps (b, h, w, g). H and W are multiples of the patch."""

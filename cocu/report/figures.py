@@ -17,12 +17,23 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from cocu.config import Config
 from cocu.errors import DataError
 from cocu.io import atomic_path
 from cocu.report.quality import SOURCES
-from cocu.report.tables import ONE_LABEL, QualityRow, Row, archive_quality, arm_title, clip_note, compare, interval
+from cocu.report.tables import (
+    ONE_LABEL,
+    QualityRow,
+    Row,
+    archive_quality,
+    arm_title,
+    clip_note,
+    columns,
+    compare,
+    interval,
+)
 
 STYLE: Any = {  # matplotlib types its keys as a list of literals
     "font.family": "DejaVu Sans",
@@ -62,28 +73,29 @@ def run(config: Config, *, metrics: Path, checkpoints: Path, quality: list[Path]
 def arm_colours(config: Config) -> dict[str, str]:
     """The colour of every arm; the baseline's and the treatment's do not depend on which other arms there are."""
     fixed = {config.report.baseline: BASELINE, config.report.treatment: TREATMENT, ONE_LABEL: GREY}
-    others = [arm for arm in config.arms if arm not in fixed]
+    others = [arm for arm in (*config.arms, *config.references) if arm not in fixed]
     return fixed | {arm: OTHERS[i % len(OTHERS)] for i, arm in enumerate(others)}
 
 
 def draw_miou(config: Config, rows: Sequence[Row]) -> Figure:
-    """Left mIoU (seeds, mean and sd), right the paired difference with its interval; a line a benchmark and arm."""
-    colours = arm_colours(config)
-    height = 0.29 * (len(rows) + 1.2 * len(config.evaluate.benchmarks)) + 0.95
-    figure = Figure(figsize=(8.6, height), layout="constrained")
+    """Left mIoU (seeds, mean and sd), right the paired differences with their intervals; a group a benchmark."""
+    colours, groups = arm_colours(config), columns(config)
+    arms = list(dict.fromkeys(row.arm for row in rows))
+    figure = Figure(figsize=(8.6, 0.19 * len(groups) * (len(arms) + 1.0) + 1.25), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [1.15, 1]})
-    y, ticks, labels = 0.0, [], []
-    for benchmark in config.evaluate.benchmarks:
-        left.text(-0.02, y, benchmark, transform=left.get_yaxis_transform(), ha="right", va="center", weight="bold")
-        for row in (r for r in rows if r.benchmark == benchmark):
-            y += 1
+    ticks = []
+    for i, group in enumerate(groups):
+        first = i * (len(arms) + 1.0)
+        ticks.append(first + (len(arms) - 1) / 2)
+        for row in (r for r in rows if r.benchmark == group):
+            y = first + arms.index(row.arm)
             _miou_line(left, y, row, colours[row.arm])
-            _difference_line(right, y, row, colours[row.arm])
-            ticks.append(y)
-            labels.append(arm_title(row.arm))
-        y += 1.4
-    left.set_yticks(ticks, labels)
-    left.set_ylim(y - 0.6, -0.6)
+            _difference_line(right, y, row, colours[row.arm], said=row.arm == config.report.treatment)
+        if i:
+            for axes in (left, right):
+                axes.axhline(first - 1, color="#eeeeee", linewidth=0.8, zorder=0)
+    left.set_yticks(ticks, groups, weight="bold")
+    left.set_ylim(len(groups) * (len(arms) + 1.0) - 1.2, -0.8)
     left.set_xlim(left=0)
     left.set_title(f"mIoU: mean ± sd over {_seeds(config)}")
     left.set_xlabel("mIoU on test (%), a small dot a seed")
@@ -94,25 +106,27 @@ def draw_miou(config: Config, rows: Sequence[Row]) -> Figure:
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
+    handles = [Line2D([], [], marker="o", linestyle="", color=colours[arm], label=arm_title(arm)) for arm in arms]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(arms))
     _note(figure, config)
     return figure
 
 
 def _miou_line(axes: Axes, y: float, row: Row, colour: str) -> None:
     values = list(row.miou.values())
-    axes.scatter(values, np.full(len(values), y + 0.3), s=12, color=colour, alpha=0.55, linewidths=0)
+    axes.scatter(values, np.full(len(values), y), s=9, color=colour, alpha=0.4, linewidths=0)
     sd = 0.0 if math.isnan(row.summary.sd) else row.summary.sd
-    axes.errorbar(row.summary.mean, y, xerr=sd, fmt="o", color=colour, markersize=6, capsize=3, linewidth=1.6)
+    axes.errorbar(row.summary.mean, y, xerr=sd, fmt="o", color=colour, markersize=4.5, capsize=2, linewidth=1.4)
 
 
-def _difference_line(axes: Axes, y: float, row: Row, colour: str) -> None:
-    if row.difference is None:
-        axes.plot(0, y, "o", color=colour, markersize=6)
-        return
+def _difference_line(axes: Axes, y: float, row: Row, colour: str, *, said: bool) -> None:
     d = row.difference
+    if d is None:
+        return
     half = 0.0 if math.isnan(d.low) else d.mean - d.low
-    axes.errorbar(d.mean, y, xerr=half, fmt="o", color=colour, markersize=6, capsize=3, linewidth=1.6)
-    axes.text(1.02, y, interval(d), transform=axes.get_yaxis_transform(), va="center", fontsize=8, color="#333333")
+    axes.errorbar(d.mean, y, xerr=half, fmt="o", color=colour, markersize=4.5, capsize=2, linewidth=1.4)
+    if said:
+        axes.text(1.02, y, interval(d), transform=axes.get_yaxis_transform(), va="center", fontsize=8, color="#333333")
 
 
 def read_curves(config: Config, checkpoints: Path) -> dict[str, tuple[Values, Values]]:

@@ -1,8 +1,8 @@
 """The tables of an experiment, from the metrics of its arms, seeds and benchmarks and from the archive's quality.
 
 Takes R/metrics/{arm}/{seed}/{benchmark}.json and the quality.json of each corpus; gives main.csv (one row an arm and
-benchmark; diff = mean over seeds of arm - baseline), main.md, archive.csv and archive.md. Decimals are fixed and
-nothing depends on the clock, so the same results give the same bytes.
+benchmark, and one for the mean over benchmarks; diff = mean over seeds of arm - baseline), main.md, archive.csv and
+archive.md. Decimals are fixed and nothing depends on the clock, so the same results give the same bytes.
 """
 
 from __future__ import annotations
@@ -20,19 +20,25 @@ from cocu.report.quality import MEASURES, SOURCES
 from cocu.report.statistics import Difference, Summary, paired_difference, summarise
 
 ONE_LABEL = "one_label"
+MEAN = "mean"  # over the benchmarks, in the place of one
+REFERENCE_SEED = 0  # a reference's one result is no seed's, and stands there
 MAIN_COLUMNS = ("arm", "benchmark", "seeds", "miou_mean", "miou_sd", "diff", "ci_low", "ci_high")
 UNITS = {measure: 1.0 if measure == "concepts" else 100.0 for measure in MEASURES}  # shares are shown in percent
 
 
 @dataclass(frozen=True)
 class Row:
-    """One arm on one benchmark: mIoU (percent) by seed, its summary, and the paired difference to the baseline."""
+    """One arm or reference on one benchmark, or on all of them (`MEAN`).
+
+    mIoU (percent) by seed, its summary, and the paired difference to the baseline: None for the baseline itself and for
+    a reference, which has no seeds to pair.
+    """
 
     arm: str
     benchmark: str
     miou: dict[int, float]
     summary: Summary
-    difference: Difference | None  # None for the baseline itself
+    difference: Difference | None
 
 
 @dataclass(frozen=True)
@@ -54,33 +60,43 @@ def run(config: Config, *, metrics: Path, quality: list[Path], out: Path) -> Non
         write_text(out / "archive.md", archive_markdown(config, archive))
 
 
+def columns(config: Config) -> list[str]:
+    """The columns of the comparison: the benchmarks, and their mean where there are several."""
+    benchmarks = config.evaluate.benchmarks
+    return [*benchmarks, MEAN] if len(benchmarks) > 1 else [*benchmarks]
+
+
 def compare(config: Config, metrics: Path) -> list[Row]:
-    """The rows of the comparison: benchmarks within arms, arms in the configuration's order, `one_label` last.
+    """The rows of the comparison: columns within arms; arms in the configuration's order, `one_label`, references.
 
     Raises `DataError` when a result is missing, is not the one its path says, is not finite, or was made under
     another protocol than the rest of its column.
     """
+    trained = (*config.arms, ONE_LABEL)
+    seeds = {arm: config.seeds for arm in trained} | {name: (REFERENCE_SEED,) for name in config.references}
+    values: dict[tuple[str, str], dict[int, float]] = {}
+    for benchmark in config.evaluate.benchmarks:
+        results = {arm: _by_seed(metrics, arm, benchmark, seeds[arm]) for arm in seeds}
+        _same_protocol(benchmark, results)
+        for arm, by_seed in results.items():
+            values[arm, benchmark] = {seed: float(r["miou"]) for seed, r in by_seed.items()}
+    for arm in seeds:
+        of_benchmarks = [values[arm, benchmark] for benchmark in config.evaluate.benchmarks]
+        values[arm, MEAN] = {seed: sum(v[seed] for v in of_benchmarks) / len(of_benchmarks) for seed in seeds[arm]}
     rows: list[Row] = []
-    results = {
-        benchmark: {arm: _by_seed(config, metrics, arm, benchmark) for arm in (*config.arms, ONE_LABEL)}
-        for benchmark in config.evaluate.benchmarks
-    }
-    for benchmark, arms in results.items():
-        _same_protocol(benchmark, arms)
-    for arm in (*config.arms, ONE_LABEL):
-        for benchmark in config.evaluate.benchmarks:
-            miou = {seed: float(r["miou"]) for seed, r in results[benchmark][arm].items()}
-            difference = None
-            if arm != config.report.baseline:
-                baseline = {s: float(r["miou"]) for s, r in results[benchmark][config.report.baseline].items()}
+    for arm in seeds:
+        for column in columns(config):
+            miou, difference = values[arm, column], None
+            if arm in trained and arm != config.report.baseline:
+                baseline = values[config.report.baseline, column]
                 difference = paired_difference(miou, baseline, name=arm, confidence=config.report.confidence)
-            rows.append(Row(arm, benchmark, miou, summarise(list(miou.values())), difference))
+            rows.append(Row(arm, column, miou, summarise(list(miou.values())), difference))
     return rows
 
 
-def _by_seed(config: Config, metrics: Path, arm: str, benchmark: str) -> dict[int, dict[str, Any]]:
+def _by_seed(metrics: Path, arm: str, benchmark: str, seeds: Sequence[int]) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
-    for seed in config.seeds:
+    for seed in seeds:
         path = metrics / arm / str(seed) / f"{benchmark}.json"
         result = read_json(path)
         try:
@@ -140,26 +156,44 @@ def main_csv(rows: Iterable[Row]) -> str:
 
 
 def main_markdown(config: Config, rows: Sequence[Row]) -> str:
-    """The same for people: a line an arm, two columns a benchmark, and below it what the numbers are."""
+    """The same for people: mIoU, a line an arm and a column a benchmark; then the differences, and what they are."""
+    arms = list(dict.fromkeys(row.arm for row in rows))
     cells = {(row.arm, row.benchmark): row for row in rows}
-    heads = [f"{b}: mIoU | {b}: difference" for b in config.evaluate.benchmarks]
-    lines = [f"| arm | {' | '.join(heads)} |", "|---|" + "---:|" * (2 * len(heads))]
-    for arm in (*config.arms, ONE_LABEL):
-        texts = [
-            f"{spread(r.summary)} | {interval(r.difference)}"
-            for b in config.evaluate.benchmarks
-            if (r := cells[arm, b])
-        ]
-        lines.append(f"| {arm_title(arm)} | {' | '.join(texts)} |")
+    heads = columns(config)
+    compared = [arm for arm in arms if cells[arm, heads[0]].difference is not None]
     seeds, report = len(config.seeds), config.report
-    lines += [
+    lines = [
+        *_grid("mIoU", heads, {arm: [spread(cells[arm, c].summary) for c in heads] for arm in arms}),
+        "",
+        *_grid("difference", heads, {arm: [interval(cells[arm, c].difference) for c in heads] for arm in compared}),
         "",
         f"mIoU in percent, mean ± sample standard deviation over {seeds} {'seed' if seeds == 1 else 'seeds'}. "
         f"Difference: to `{report.baseline}`, paired by seed, with its {report.confidence:.0%} t interval.",
         f"One label for the whole image: the best label that `{report.treatment}` finds, painted on every pixel.",
+        *_references(config),
         *_departures(config),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _grid(corner: str, heads: Sequence[str], lines: dict[str, list[str]]) -> list[str]:
+    """A Markdown table with a line an arm."""
+    return [
+        f"| {corner} | {' | '.join(heads)} |",
+        "|---|" + "---:|" * len(heads),
+        *(f"| {arm_title(arm)} | {' | '.join(texts)} |" for arm, texts in lines.items()),
+    ]
+
+
+def _references(config: Config) -> list[str]:
+    """What the rows are that were not trained here."""
+    said = []
+    for name, reference in config.references.items():
+        if reference.clip:
+            said.append(f"`{name}`: {reference.clip} by its dense features, zero-shot, as MaskCLIP has it.")
+        else:
+            said.append(f"`{name}`: the checkpoint {reference.hf or reference.checkpoint}, not trained here.")
+    return said
 
 
 def _departures(config: Config) -> list[str]:

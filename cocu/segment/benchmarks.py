@@ -6,6 +6,7 @@ numbers are compared only when the same protocol made them. The values are those
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -16,6 +17,7 @@ from cocu.errors import ConfigError
 
 FOLDER = Path("config/benchmarks")
 DESCRIPTION = ("source", "convert", "image_count")  # keys that tell a user about the data, and decide no number
+CONTEXT = "PascalContextDataset"
 Pixels = Annotated[int, Field(ge=1)]
 
 
@@ -113,6 +115,15 @@ def read_benchmark(name: str, folder: Path = FOLDER) -> Benchmark:
         return Benchmark.model_validate({**read_yaml(path), "name": name})
     except ValidationError as error:
         raise ConfigError("\n".join(_sentence(path, e) for e in error.errors())) from error
+
+
+def showcase(names: Sequence[str], folder: Path = FOLDER) -> Benchmark:
+    """The benchmark that curves and pictures are made of.
+
+    The first in PASCAL Context's format, whose labels cover objects and what is around them; else the first.
+    """
+    benchmarks = [read_benchmark(name, folder) for name in names]
+    return next((b for b in benchmarks if b.dataset == CONTEXT), benchmarks[0])
 
 
 def _sentence(path: Path, error: Any) -> str:

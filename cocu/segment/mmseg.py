@@ -32,7 +32,16 @@ CONVERTERS = "mmseg/.mim/tools/dataset_converters"  # in site-packages; "MMSEG" 
 COLOUR_MASKED = ("ImageNetS50Dataset", "ImageNetS300Dataset")
 COLOUR_MASK = (("RGB",), "labels are in its red and green, as the data set's toolkit writes them (RGB)")
 LABEL_MASK = (("L", "P"), "labels need one 8-bit channel (L, or P with a palette)")
+OTHER_SIZE = "mask of another size"  # a kind of `ExampleError`
 Labels = npt.NDArray[np.int64]
+
+
+class ExampleError(DataError):
+    """An example that cannot be scored. kind: why, in words that all examples of one sort share."""
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -51,8 +60,8 @@ class Examples:
     """The images of a benchmark with their truth, in the order of its list, or of their paths where it has none.
 
     The first `limit` of them when limit > 0; of these, `share` = (i, n) takes every n-th from the i-th on. An item is
-    read when it is asked for. Raises `DataError` naming what is missing, damaged, of another size than its image, or
-    labelled out of range.
+    read when it is asked for. Raises `DataError` naming what is missing; an item, `ExampleError` when it is damaged, of
+    another size than its image, or labelled out of range.
     """
 
     def __init__(self, benchmark: Benchmark, root: Path, limit: int = 0, share: tuple[int, int] = (0, 1)) -> None:
@@ -80,15 +89,16 @@ class Examples:
         _check_mask_mode(mask_path, COLOUR_MASK if self._benchmark.dataset in COLOUR_MASKED else LABEL_MASK)
         try:
             loaded = self._data[self._rows[i]]
-        except (OSError, AssertionError, AttributeError, ValueError, cv2.error) as error:
-            raise DataError(
-                f"Cannot read {image_path} or {mask_path}: {error}. Unpack the data set again."
-            ) from error  # an AttributeError: of what cv2 could not decode mmcv asks for its type
+        except (OSError, SyntaxError, AssertionError, AttributeError, ValueError, cv2.error) as error:
+            raise ExampleError(
+                f"Cannot read {image_path} or {mask_path}: {error}. Unpack the data set again.", "damaged file"
+            ) from error  # AttributeError: of what cv2 cannot decode mmcv asks for its type; SyntaxError: Pillow's, PNG
         image, truth = loaded["img"][:, :, ::-1], loaded["gt_seg_map"].astype(np.int64)  # mmcv's images are BGR
         if image.shape[:2] != truth.shape:
-            raise DataError(
+            raise ExampleError(
                 f"{image_path} is {image.shape[:2]} and its mask {mask_path} {truth.shape} (height, width): they must "
-                "be equal. A rotation tag (EXIF) turns an image but not its mask; or a file is from another data set."
+                "be equal. A rotation tag (EXIF) turns an image but not its mask; or a file is from another data set.",
+                OTHER_SIZE,
             )
         self._check_labels(truth, mask_path)
         return Example(shrunk(np.ascontiguousarray(image), self._benchmark.shrink), truth, image_path.stem)
@@ -96,13 +106,15 @@ class Examples:
     def _check_labels(self, truth: Labels, path: Path) -> None:
         scored = truth[truth != self._benchmark.ignore_index]
         if not scored.size:
-            raise DataError(
-                f"{path} holds nothing but the ignored label {self._benchmark.ignore_index}: nothing to score."
+            raise ExampleError(
+                f"{path} holds nothing but the ignored label {self._benchmark.ignore_index}: nothing to score.",
+                "nothing labelled",
             )
         if scored.max() >= len(self._benchmark.classes):  # mmsegmentation would count it as a false positive, silently
-            raise DataError(
+            raise ExampleError(
                 f"{path} holds the label {scored.max()}, but {self._benchmark.name} has the classes "
-                f"0..{len(self._benchmark.classes) - 1}. The mask is damaged or made for another class list."
+                f"0..{len(self._benchmark.classes) - 1}. The mask is damaged or made for another class list.",
+                "label out of range",
             )
 
 
@@ -205,10 +217,12 @@ def _check_mask_mode(path: Path, wanted: tuple[tuple[str, ...], str]) -> None:
         with Image.open(path) as mask:
             mode = mask.mode
     except OSError as error:
-        raise DataError(f"Cannot read the mask {path}: {error}. Unpack the data set again.") from error
+        raise ExampleError(
+            f"Cannot read the mask {path}: {error}. Unpack the data set again.", "damaged file"
+        ) from error
     modes, need = wanted
     if mode not in modes:
-        raise DataError(f"The mask {path} is of mode {mode}; {need}.")
+        raise ExampleError(f"The mask {path} is of mode {mode}; {need}.", "mask of another mode")
 
 
 def import_mmseg() -> Any:

@@ -14,14 +14,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from cocu.errors import NumericsError
 from cocu.log import progress
 from cocu.segment.benchmarks import Benchmark
 from cocu.segment.miou import confusion, miou
-from cocu.segment.mmseg import Example, Examples
+from cocu.segment.mmseg import Example, Examples, IoUCheck
 from cocu.segment.segmenter import Normalisation, Segmenter, Views, benchmark_segmenter
 from cocu.segment.zero_shot import SegmentationModel
 
 BATCH = 2**22  # pixels of images that are segmented together, 64 images at most
+AGREEMENT = 0.01  # of mmsegmentation's mIoU, which is rounded to two decimals
 
 Labels = npt.NDArray[np.int64]
 Painter = Callable[[Views], Labels]
@@ -35,17 +37,43 @@ class Score:
     images: int
 
 
+def added(parts: Sequence[Score]) -> Score:
+    """The score of several sets of images together."""
+    return Score(np.sum([p.counts for p in parts], axis=0), sum(p.images for p in parts))
+
+
 def scores(
-    segmenter: Segmenter, benchmark: Benchmark, root: Path, painters: Sequence[Painter], limit: int
+    segmenter: Segmenter, benchmark: Benchmark, examples: Examples, painters: Sequence[Painter], what: str = ""
 ) -> list[Score]:
-    """The score of each way of painting what one forward pass saw."""
+    """The score of each way of painting what one forward pass saw; `what` names the progress, "" shows none."""
     number = len(benchmark.classes)
     counts = np.zeros((len(painters), number, number), np.int64)
-    examples = Examples(benchmark, root, limit)
-    for example, predictions in segmented(segmenter, examples, painters, f"{benchmark.name} in {root.name}"):
+    for example, predictions in segmented(segmenter, examples, painters, what):
         for i, prediction in enumerate(predictions):
             counts[i] += confusion(prediction, example.truth, number, benchmark.ignore_index)
     return [Score(c, len(examples)) for c in counts]
+
+
+def checked_score(
+    segmenter: Segmenter, benchmark: Benchmark, examples: Examples, painter: Painter, what: str = ""
+) -> Score:
+    """The score, after mmsegmentation's metric agreed on the same predictions (`NumericsError` when it does not)."""
+    check = IoUCheck(benchmark)
+
+    number = len(benchmark.classes)
+    counts = np.zeros((number, number), np.int64)
+    for example, (prediction,) in segmented(segmenter, examples, [painter], what):
+        counts += confusion(prediction, example.truth, number, benchmark.ignore_index)
+        check.add(prediction, example.truth)
+    if len(examples):
+        ours, theirs = miou(counts), check.miou()
+        if not abs(ours - theirs) <= AGREEMENT:
+            raise NumericsError(
+                f"The mIoU on {benchmark.name} is {ours:.4f} by the confusion matrix and {theirs:.2f} by "
+                "mmsegmentation, of the same predictions. One of them is wrong: check the versions in "
+                "requirements.lock, and report it."
+            )
+    return Score(counts, len(examples))
 
 
 def validation_miou(
@@ -66,7 +94,8 @@ def validation_miou(
     try:
         segmenter = benchmark_segmenter(model, normalisation, benchmark)
         painter = partial(segmenter.segment, threshold=background)
-        return miou(scores(segmenter, benchmark, root, [painter], limit)[0].counts)
+        examples = Examples(benchmark, root, limit)
+        return miou(scores(segmenter, benchmark, examples, [painter], f"{benchmark.name} in {root.name}")[0].counts)
     finally:
         model.train(mode)
 
@@ -74,12 +103,20 @@ def validation_miou(
 def segmented(
     segmenter: Segmenter, examples: Examples, painters: Sequence[Painter], what: str
 ) -> Iterator[tuple[Example, list[Labels]]]:
-    """Every example with its label map (H, W) from each painter."""
-    for batch in _batches(progress(examples, total=len(examples), what=what)):
+    """Every example with its label map from each painter, as large as the truth."""
+    for batch in _batches(progress(examples, total=len(examples), what=what) if what else examples):
         views = segmenter.look([example.image for example in batch])
         painted = [painter(views) for painter in painters]
         for i, example in enumerate(batch):
-            yield example, [labels[i] for labels in painted]
+            yield example, [enlarged(labels[i], example.truth.shape) for labels in painted]
+
+
+def enlarged(labels: Labels, shape: tuple[int, ...]) -> Labels:
+    """Labels (h, w) at another shape (H, W) by nearest neighbour: the segmented image had been shrunk."""
+    if labels.shape == shape:
+        return labels
+    rows, columns = (np.arange(size) * of // size for size, of in zip(shape, labels.shape, strict=True))
+    return labels[np.ix_(rows, columns)]
 
 
 def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:

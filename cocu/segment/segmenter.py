@@ -14,12 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from cocu.segment.benchmarks import Benchmark
-from cocu.segment.windows import cut, rescale, resized_argmax, window_corners
-from cocu.segment.zero_shot import Evidence, SegmentationModel, class_logits, look, paint, text_embeddings
+from cocu.segment.windows import cut, rescale, window_corners
+from cocu.segment.zero_shot import Evidence, SegmentationModel, class_logits, joined, look, text_embeddings
 
 FORWARD = 2**21  # pixels of windows that go through the model at a time: ten of 448 x 448
+PAINT = 2**19  # pixels of resized images that are painted together: images of 48 pixels by the hundred, of 448 alone
+BAND = 2**24  # floats of logits that exist at a time (64 MiB): classes are painted, resized and compared in bands
 Labels = npt.NDArray[np.int64]
 
 
@@ -69,27 +72,21 @@ class Segmenter:
         windows = cut(batch, corners, self.window).flatten(0, 1)  # (b v, 3, h, w)
         count = max(1, FORWARD // (windows.shape[-2] * windows.shape[-1]))
         parts = [look(self.model, part, self.text) for part in torch.split(windows, count)]
-        evidence = Evidence(
-            torch.cat([p.groups for p in parts]),
-            torch.cat([p.scores for p in parts]),
-            torch.cat([p.words for p in parts]),
-        )
+        evidence = joined(parts)
         return Views((images[0].shape[0], images[0].shape[1]), (height, width), corners, evidence)
 
     @torch.no_grad()
     def segment(self, views: Views, threshold: float) -> Labels:
         """Labels (b, H, W) at the original size; the background threshold counts only where there is a background."""
         number = len(views.corners)
-        groups = views.evidence.groups
         logits = class_logits(views.evidence.scores, threshold if self.background else None)
-        total = logits.new_zeros(len(groups) // number, logits.shape[-1], *views.resized)
-        count = logits.new_zeros(views.resized)
-        height, width = groups.shape[-2:]
-        for i, (top, left) in enumerate(views.corners):  # a window at a time: all of them painted would be gigabytes
-            at = (..., slice(top, top + height), slice(left, left + width))
-            total[at] += paint(groups[i::number], logits[i::number])
-            count[at] += 1
-        labels: Labels = resized_argmax(total.div_(count), *views.original).cpu().numpy()
+        images = len(logits) // number
+        step = max(1, PAINT // (views.resized[0] * views.resized[1]))
+        parts = []
+        for first in range(0, images, step):
+            windows = slice(first * number, min(first + step, images) * number)
+            parts.append(best_classes(views, windows, logits[windows]))
+        labels: Labels = torch.cat(parts).cpu().numpy()
         return labels
 
     @torch.no_grad()
@@ -109,6 +106,49 @@ class Segmenter:
         mean, std = (torch.tensor(list(v), device=device) for v in (self.normalisation.mean, self.normalisation.std))
         pixels = torch.from_numpy(images).to(device).float() / 255
         return ((pixels - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+
+def best_classes(views: Views, windows: slice, logits: Tensor, band: int = BAND) -> Tensor:
+    """Labels (b, H, W) int64 of the images whose windows' logits (b v, g, C) are given.
+
+    The argmax over classes of the averaged logits, resized bilinearly. Classes are taken a few at a time, so that no
+    more than `band` floats of full-size logits exist; of equal ones the first class wins, as in argmax.
+    """
+    classes = active_classes(logits)
+    images = len(logits) // len(views.corners)
+    pixels = images * max(views.original[0] * views.original[1], views.resized[0] * views.resized[1])
+    best = logits.new_full((images, *views.original), -torch.inf)
+    labels = torch.zeros_like(best, dtype=torch.int64)
+    for some in classes.split(max(1, band // pixels)):
+        averaged = averaged_logits(views, windows, logits[..., some])
+        top, index = F.interpolate(averaged, size=views.original, mode="bilinear", align_corners=False).max(1)
+        better = top > best
+        best, labels = torch.where(better, top, best), torch.where(better, some[index], labels)
+    return labels
+
+
+def averaged_logits(views: Views, windows: slice, logits: Tensor) -> Tensor:
+    """The logits (b v, g, C) of some images' windows, painted and averaged where they overlap: (b, C, h, w)."""
+    number = len(views.corners)
+    total = logits.new_zeros(len(logits) // number, logits.shape[-1], *views.resized)
+    count = logits.new_zeros(views.resized)
+    for i, (top, left) in enumerate(views.corners):  # a window at a time: all of them painted would be gigabytes
+        painted = views.evidence.regions.pick(slice(windows.start + i, windows.stop, number)).paint(logits[i::number])
+        at = (..., slice(top, top + painted.shape[-2]), slice(left, left + painted.shape[-1]))
+        total[at] += painted
+        count[at] += 1
+    return total.div_(count)
+
+
+def active_classes(logits: Tensor) -> Tensor:
+    """The ids (k,), rising, of the classes that some region has a logit for, of logits (b, g, C); always class 0.
+
+    The others are 0 everywhere: few classes pass the top-5 filter of any window, and only those need be painted. Class
+    0 stays for the pixels where all are 0, which argmax gives to the first class.
+    """
+    active = (logits != 0).flatten(0, 1).any(0)
+    active[0] = True
+    return active.nonzero()[:, 0]
 
 
 def benchmark_segmenter(model: SegmentationModel, normalisation: Normalisation, benchmark: Benchmark) -> Segmenter:

@@ -1,8 +1,7 @@
-"""Geometry of the evaluation: resize an image, cut it into windows, and bring averaged logits back to its size.
+"""Geometry of the evaluation: resize an image and cut it into windows.
 
-Takes uint8 images and float32 tensors; gives windows, and label maps at the original size. As in the published
-protocol: resize keeping the ratio (cv2 bilinear, no antialias), windows every `stride` pixels, the last one flush with
-the border. Memory: logits at full size never exist as a whole, their argmax is taken in bands of rows.
+Takes uint8 images and float32 tensors; gives windows and where they lie. As in the published protocol: resize keeping
+the ratio (cv2 bilinear, no antialias), windows every `stride` pixels, the last one flush with the border.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-BAND = 2**24  # floats of full-size logits that exist at a time (64 MiB)
 
 
 def rescaled_size(height: int, width: int, scale: tuple[int, int]) -> tuple[int, int]:
@@ -55,22 +52,3 @@ def pad_to_multiple(images: Tensor, patch: int) -> Tensor:
     """Images (b, 3, h, w) with zeros (the mean colour, when normalised) below and right, to multiples of `patch`."""
     height, width = images.shape[-2:]
     return F.pad(images, (0, -width % patch, 0, -height % patch))
-
-
-def resized_argmax(logits: Tensor, height: int, width: int, band: int = BAND) -> Tensor:
-    """Labels (b, height, width) int64: argmax over classes of logits (b, C, h, w) resized bilinearly.
-
-    Rows are interpolated a band at a time, of at most `band` floats.
-    """
-    batch, classes, rows, columns = logits.shape
-    source = ((torch.arange(height, device=logits.device) + 0.5) * (rows / height) - 0.5).clamp(min=0)
-    above = source.long().clamp(max=rows - 1)
-    below = (above + 1).clamp(max=rows - 1)
-    share = (source - above)[:, None]  # (height, 1)
-    step = max(1, band // (batch * classes * max(width, columns)))
-    labels = []
-    for at in (slice(top, top + step) for top in range(0, height, step)):
-        tall = torch.lerp(logits[:, :, above[at]], logits[:, :, below[at]], share[at].to(logits.dtype))
-        wide = F.interpolate(tall, size=(tall.shape[2], width), mode="bilinear", align_corners=False)
-        labels.append(wide.argmax(dim=1))
-    return torch.cat(labels, dim=1)

@@ -1,14 +1,15 @@
 """Zero-shot segmentation of windows: from a model's groups and a list of words to class scores for every pixel.
 
-Takes window images and unit text embeddings; gives, in two steps, `Evidence` (the forward pass: which group each pixel
-belongs to, and how well each group fits each word) and class logits under a background threshold. The steps are apart
+Takes window images and unit text embeddings; gives, in two steps, `Evidence` (the forward pass: which region each pixel
+belongs to, and how well each region fits each word) and class logits under a background threshold. The steps are apart
 because the first is expensive and knows nothing of the threshold: several thresholds are tried on one forward pass.
-Source: GroupViT, section 3.3, and the protocol of its published evaluation.
+Source: GroupViT, section 3.3, and the protocol of its published evaluation. A model without groups (CLIP) has its
+patches for regions, as in MaskCLIP (Zhou et al. 2022).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,30 +17,39 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cocu.config import Model
 from cocu.errors import NumericsError
-from cocu.model.tokenizer import Tokenizer
 from cocu.segment.windows import pad_to_multiple
 
+TEXTS = 64  # prompts that are encoded at a time
 TOP_CLASSES = 5  # classes of the image-level embedding that a window's groups may be given
 
 
 class ImageOutput(Protocol):
-    """embedding (b, d) unit; segments (b, g, d) unit; maps (b, h, w, g): the soft assignment of patches to groups."""
+    """embedding (b, d) and segments (b, g, d), unit; grid: rows and columns of patches.
+
+    maps (b, rows, columns, g): the soft assignment of patches to groups; None where each patch is a segment.
+    """
 
     @property
     def embedding(self) -> Tensor: ...
     @property
     def segments(self) -> Tensor: ...
     @property
-    def maps(self) -> Tensor: ...
+    def maps(self) -> Tensor | None: ...
+    @property
+    def grid(self) -> tuple[int, int]: ...
 
 
 class SegmentationModel(Protocol):
-    """What segmentation needs of a model; `cocu.model.groupvit.GroupViT` is one."""
+    """What segmentation needs of a model: `cocu.model.groupvit.GroupViT` is one, `cocu.clip.dense.DenseClip` another.
+
+    patch_size: an image's sides are multiples of it; tokenizer: texts -> ids (n, context).
+    """
 
     @property
-    def config(self) -> Model: ...
+    def patch_size(self) -> int: ...
+    @property
+    def tokenizer(self) -> Callable[[list[str]], Tensor]: ...
     @property
     def logit_scale(self) -> Tensor: ...
     @property
@@ -51,22 +61,66 @@ class SegmentationModel(Protocol):
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What one forward pass says about b windows, with n words and g groups.
+class Groups:
+    """Regions of b windows: labels (b, h, w) int64, each pixel's group."""
 
-    groups (b, h, w) int64: each pixel's group; scores (b, g, n) in [0, 1]; words (b, n): the whole window's softmax.
+    labels: Tensor
+
+    def paint(self, logits: Tensor) -> Tensor:
+        """Class logits of every pixel (b, C, h, w), those of its group, from the groups' (b, g, C)."""
+        index = self.labels.flatten(1)[:, None].expand(-1, logits.shape[-1], -1)
+        return logits.transpose(1, 2).gather(2, index).reshape(len(self.labels), -1, *self.labels.shape[1:])
+
+    def pick(self, windows: slice) -> Groups:
+        """The regions of some of the windows."""
+        return Groups(self.labels[windows])
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Regions of windows of `size` pixels: a grid of patches over the window, which was padded to `padded` pixels."""
+
+    grid: tuple[int, int]
+    padded: tuple[int, int]
+    size: tuple[int, int]
+
+    def paint(self, logits: Tensor) -> Tensor:
+        """Class logits of every pixel (b, C, h, w), bilinear between the centres of patches (b, rows x columns, C)."""
+        patches = logits.transpose(1, 2).unflatten(2, self.grid)
+        pixels = F.interpolate(patches, size=self.padded, mode="bilinear", align_corners=False)
+        return pixels[:, :, : self.size[0], : self.size[1]]
+
+    def pick(self, windows: slice) -> Patches:
+        """The regions of some of the windows: they are the same in all."""
+        return self
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one forward pass says about b windows, with n words and g regions.
+
+    scores (b, g, n) in [0, 1]: how well a region fits a word; words (b, n): the whole window's softmax.
     """
 
-    groups: Tensor
+    regions: Groups | Patches
     scores: Tensor
     words: Tensor
+
+
+def joined(parts: Sequence[Evidence]) -> Evidence:
+    """The evidence of several runs over windows of one size, in their order."""
+    regions = parts[0].regions
+    if isinstance(regions, Groups):
+        regions = Groups(torch.cat([p.regions.labels for p in parts if isinstance(p.regions, Groups)]))
+    return Evidence(regions, torch.cat([p.scores for p in parts]), torch.cat([p.words for p in parts]))
 
 
 @torch.no_grad()
 def text_embeddings(model: SegmentationModel, words: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Unit embeddings (n, d) of the words: each the mean over templates of its embeddings, then normalised."""
     prompts = [template.format(word) for word in words for template in templates]
-    embeddings = model.encode_text(Tokenizer(model.config.context_length)(prompts).to(model.logit_scale.device))
+    ids = model.tokenizer(prompts).to(model.logit_scale.device)
+    embeddings = torch.cat([model.encode_text(part) for part in ids.split(TEXTS)])
     return F.normalize(embeddings.reshape(len(words), len(templates), -1).mean(1), dim=-1)
 
 
@@ -78,17 +132,23 @@ def look(model: SegmentationModel, windows: Tensor, text: Tensor) -> Evidence:
     Raises `NumericsError` when the model's output is not finite.
     """
     height, width = windows.shape[-2:]
-    padded = pad_to_multiple(windows, model.config.patch_size)
+    padded = pad_to_multiple(windows, model.patch_size)
     seen = model.encode_image(padded)
     scale = model.scale()
     whole = seen.embedding @ text.T * scale
-    scores = group_scores(seen.segments @ text.T * scale, whole)
-    if not torch.isfinite(scores).all() or not torch.isfinite(seen.maps).all():
+    logits = seen.segments @ text.T * scale
+    regions: Groups | Patches
+    if seen.maps is None:
+        scores = logits.softmax(-1)
+        regions = Patches(seen.grid, (padded.shape[-2], padded.shape[-1]), (height, width))
+    else:
+        scores = group_scores(logits, whole)
+        regions = Groups(hard_groups(seen.maps, padded.shape[-2], padded.shape[-1])[:, :height, :width])
+    if not torch.isfinite(scores).all() or (seen.maps is not None and not torch.isfinite(seen.maps).all()):
         raise NumericsError(
             "The model's output for an image is not finite: the checkpoint is damaged or training diverged."
         )
-    groups = hard_groups(seen.maps, padded.shape[-2], padded.shape[-1])[:, :height, :width]
-    return Evidence(groups, scores, whole.softmax(-1))
+    return Evidence(regions, scores, whole.softmax(-1))
 
 
 def hard_groups(maps: Tensor, height: int, width: int) -> Tensor:
@@ -109,19 +169,13 @@ def group_scores(groups: Tensor, whole: Tensor, top: int = TOP_CLASSES) -> Tenso
 
 
 def class_logits(scores: Tensor, threshold: float | None) -> Tensor:
-    """What each group says of each class (b, g, C), from scores (b, g, n).
+    """What each region says of each class (b, g, C), from scores (b, g, n).
 
-    Without a threshold the classes are the words. With one, class 0 is the background: it gets 1 in the groups whose
-    best score is strictly below min(threshold, the window's best score), so that a window's best group stays a word.
+    Without a threshold the classes are the words. With one, class 0 is the background: it gets 1 in the regions whose
+    best score is strictly below min(threshold, the window's best score), so that a window's best region stays a word.
     """
     if threshold is None:
         return scores
     best = scores.amax(-1)  # (b, g)
     limit = best.amax(-1, keepdim=True).clamp(max=threshold)
     return torch.cat([(best < limit)[..., None].to(scores.dtype), scores], dim=-1)
-
-
-def paint(groups: Tensor, logits: Tensor) -> Tensor:
-    """Class logits of every pixel (b, C, h, w), from its group (b, h, w) and the groups' logits (b, g, C)."""
-    index = groups.flatten(1)[:, None].expand(-1, logits.shape[-1], -1)
-    return logits.transpose(1, 2).gather(2, index).reshape(len(groups), -1, *groups.shape[1:])

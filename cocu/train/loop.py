@@ -21,7 +21,7 @@ from cocu.log import RunCard, progress, say
 from cocu.model.groupvit import GroupViT
 from cocu.model.hub import Normalisation, save_model
 from cocu.model.loss import image_logits, info_nce, multi_label, segment_logits
-from cocu.segment.benchmarks import read_benchmark
+from cocu.segment.benchmarks import showcase
 from cocu.segment.score import validation_miou
 from cocu.train.checkpoint import STATE, Progress, append_metrics, locked, restore, save
 from cocu.train.data import Batch, Pairs, load_pairs, loader
@@ -136,7 +136,7 @@ def autocast(train: Train, device: torch.device) -> AbstractContextManager[Any]:
 
 
 def _validate(config: Config, model: GroupViT, val: Path) -> float:
-    benchmark = read_benchmark(config.evaluate.benchmarks[-1])
+    benchmark = showcase(config.evaluate.benchmarks)
     score = validation_miou(model, Normalisation(image_size=config.model.image_size), benchmark, val, VALIDATION_IMAGES)
     say(f"val mIoU {score:.1f} on {benchmark.name}")
     return score

@@ -12,7 +12,7 @@ import torch
 from cocu.segment.miou import confusion, iou, miou
 from cocu.segment.mmseg import IoUCheck
 from cocu.segment.segmenter import Segmenter, Views
-from cocu.segment.zero_shot import Evidence, class_logits, group_scores
+from cocu.segment.zero_shot import Evidence, Groups, class_logits, group_scores
 
 
 def mmseg_miou(pairs: list[tuple[np.ndarray, np.ndarray]], classes: int) -> float:
@@ -116,7 +116,7 @@ def test_windows_are_averaged_by_count() -> None:
     # Left window (0.5, 0, 0.38), right window (0, 0.5, 0.38): words 0 and 1. Their mean, at pixels 2 and 3, is
     # (0.25, 0.25, 0.38): word 2, which no window alone says.
     evidence = Evidence(
-        groups=torch.zeros(2, 1, 4, dtype=torch.int64),
+        regions=Groups(torch.zeros(2, 1, 4, dtype=torch.int64)),
         scores=torch.tensor([[[0.5, 0.0, 0.38]], [[0.0, 0.5, 0.38]]]),
         words=torch.zeros(2, 3),
     )

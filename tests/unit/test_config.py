@@ -52,7 +52,16 @@ def message(**over: Any) -> str:
         ({"report": {"treatment": "coco"}}, "report.treatment is 'coco', which is not an arm that runs"),
         ({"run_arms": ["groupvit", "cocoo"]}, "run_arms names 'cocoo', which is not in arms; did you mean 'cocu'?"),
         ({"run_arms": ["groupvit"]}, "report.treatment is 'cocu', which is not an arm that runs: groupvit."),
-        ({"arms": {"one_label": {}}}, "'one_label' is the name of a row of the tables"),
+        ({"arms": {"one_label": {}}}, "'one_label' is the name of another row of the tables"),
+        ({"references": {"cocu": {"checkpoint": "a"}}}, "'cocu' is the name of another row of the tables"),
+        ({"references": {"x": {}}}, "a reference needs one of checkpoint, hf and clip, and has none of them"),
+        ({"references": {"x": {"hf": "a/b", "checkpoint": "c"}}}, "a reference needs one of checkpoint, hf and clip, "),
+        ({"references": {"x": {"clip": "ViT-B-16"}}}, "a reference needs pretrained with an open_clip model"),
+        ({"references": {"x": {"hf": "a/b", "pretrained": "openai"}}}, "a reference needs pretrained with"),
+        (
+            {"clip": {"model": "ViT-B-16", "pretrained": "openai"}},
+            "references.clip is the stand-in CLIP, which is not trained here: name another.",
+        ),
         ({"seeds": [1, 1]}, "seeds must differ from each other."),
         ({"corpus": {"kind": "shards"}}, "corpus.kind 'shards' needs corpus.shards, a path such as"),
         ({"corpus": {"kind": "shards", "shards": "a.tar"}}, "clip.model 'stand-in' learns from the mini corpus"),
@@ -101,7 +110,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_config_yaml_has_every_key(mini: Config) -> None:
     def paths(data: Any, at: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-        if not isinstance(data, dict) or at == ("arms",):
+        if not isinstance(data, dict) or at in (("arms",), ("references",)):
             return {at}
         return {at}.union(*(paths(value, (*at, key)) for key, value in data.items()))
 

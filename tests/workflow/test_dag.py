@@ -139,10 +139,23 @@ def test_a_new_arm_runs_alone(done: Checkout) -> None:
     }
 
 
+def test_a_reference_more_is_evaluated_alone(done: Checkout) -> None:
+    over = {"references": {"published": {"hf": "nvidia/groupvit-gcc-yfcc"}, "other": {"checkpoint": "config"}}}
+    for name in ("model.safetensors", "model.json"):
+        (done.root / "config" / name).touch()
+    assert done.planned(*overlay(done, over)) == {
+        "import_checkpoint": 1,
+        "evaluate_reference": 2 * BENCHMARKS,
+        "tables": 1,
+        "figures": 1,
+    }
+
+
 def test_more_test_images_run_the_evaluation_but_no_training(done: Checkout) -> None:
     assert done.planned(*overlay(done, {"corpus": {"mini": {"test_images": 17}}})) == {
         "benchmarks": 1,
         "evaluate": (ARMS + 1) * SEEDS * BENCHMARKS,
+        "evaluate_reference": BENCHMARKS,
         **REPORTS,
     }
 
@@ -150,7 +163,7 @@ def test_more_test_images_run_the_evaluation_but_no_training(done: Checkout) -> 
 def test_another_protocol_runs_that_benchmark_alone(done: Checkout) -> None:
     file = done.root / "config/benchmarks/mini_voc.yaml"
     file.write_text(file.read_text().replace("stride: 24", "stride: 48"))
-    assert done.planned(*SMOKE) == {"evaluate": (ARMS + 1) * SEEDS, **REPORTS}
+    assert done.planned(*SMOKE) == {"evaluate": (ARMS + 1) * SEEDS, "evaluate_reference": 1, **REPORTS}
 
 
 @pytest.mark.parametrize(
@@ -166,7 +179,9 @@ def test_the_dag_is_visible_without_the_data(done: Checkout, name: str, blocks: 
         "archive_block": blocks,
         "archive": 1,
         "train": arms * 3,
-        "evaluate": (arms + 1) * 3 * 2,
+        "evaluate": (arms + 1) * 3 * 8,
+        "evaluate_reference": 3 * 8,
+        "import_checkpoint": 2,  # the published ones; CLIP is the third
         **REPORTS,
     }
 

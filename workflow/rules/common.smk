@@ -5,7 +5,7 @@ import os
 
 from braceexpand import braceexpand
 
-from cocu.segment.benchmarks import read_benchmark
+from cocu.segment.benchmarks import read_benchmark, showcase
 
 R = f"results/{CFG.experiment}"
 CONFIG = f"{R}/config.yaml"
@@ -17,6 +17,7 @@ ENV = "../envs/cocu.yaml"
 wildcard_constraints:
     corpus=r"web|train\d+" if MINI else CFG.corpus.name,
     arm="|".join(CFG.arms),
+    reference="|".join(CFG.references) or "none",
     seed=r"\d+",
     block=r"\d+",
     split="val|test",
@@ -120,6 +121,31 @@ def checkpoint(file):
         return file.format(arm=arm, seed=wildcards.seed)
 
     return path
+
+
+# Where the model folders of the references lie that are no CLIP: the user's own, or what a rule imports.
+REFERENCE_FOLDERS = {
+    name: reference.checkpoint or f"{R}/references/{name}"
+    for name, reference in CFG.references.items()
+    if not reference.clip
+}
+
+
+def reference_files(wildcards):
+    """What a reference is evaluated from: its model folder's files, or the stand-in's manifest."""
+    folder = REFERENCE_FOLDERS.get(wildcards.reference)
+    if folder:
+        return [f"{folder}/model.safetensors", f"{folder}/model.json"]
+    return f"{R}/clip/manifest.json" if CFG.references[wildcards.reference].clip == "stand-in" else []
+
+
+def reference_option(wildcards):
+    """The same as options of the verb."""
+    folder = REFERENCE_FOLDERS.get(wildcards.reference)
+    if folder:
+        return options(checkpoint=folder)
+    stand_in = CFG.references[wildcards.reference].clip == "stand-in"
+    return options(reference=wildcards.reference, clip=f"{R}/clip" if stand_in else None)
 
 
 def table(name):

@@ -28,7 +28,7 @@ rule train:
     params:
         config=CONFIG,
         settings=lambda wildcards: CFG.arm(wildcards.arm).fingerprint("model", "train"),
-        curve=PROTOCOLS[CFG.evaluate.benchmarks[-1]] if CFG.train.validate_every else "none",
+        curve=PROTOCOLS[showcase(CFG.evaluate.benchmarks).name] if CFG.train.validate_every else "none",
         code=code_fingerprint("cocu.train.loop"),
         captions=subpath(input.captions, parent=True),
         archive=lambda wildcards: options(archive=prompt_folder(wildcards)),

@@ -1,11 +1,16 @@
 # Tables and figures of the whole experiment: every arm, seed and benchmark.
 
-METRICS = expand(
-    rules.evaluate.output.result,
-    arm=[*CFG.arms, settings.ONE_LABEL],
-    seed=CFG.seeds,
-    benchmark=CFG.evaluate.benchmarks,
-)
+METRICS = [
+    *expand(
+        rules.evaluate.output.result,
+        arm=[*CFG.arms, settings.ONE_LABEL],
+        seed=CFG.seeds,
+        benchmark=CFG.evaluate.benchmarks,
+    ),
+    *expand(
+        rules.evaluate_reference.output.result, reference=[*CFG.references], benchmark=CFG.evaluate.benchmarks
+    ),
+]
 SIDES = [CFG.report.baseline, CFG.report.treatment]
 QUALITY = expand(f"{R}/curation/{{corpus}}/quality.json", corpus=CORPORA) if MINI else []
 CURVES = expand(rules.train.output.curve, arm=CFG.arms, seed=CFG.seeds) if CFG.train.validate_every else []
@@ -29,7 +34,7 @@ rule tables:
         runtime=minutes(10, 10),
     params:
         config=CONFIG,
-        settings=CFG.fingerprint("report.baseline", "report.treatment", "report.confidence", "evaluate.benchmarks"),
+        settings=CFG.fingerprint("report.baseline", "report.treatment", "report.confidence", "evaluate.benchmarks", "references"),
         code=code_fingerprint("cocu.report.tables"),
         metrics=lambda wildcards: f"{R}/metrics",
         quality=" ".join(f"--quality {file}" for file in QUALITY),
@@ -60,7 +65,7 @@ rule figures:
         runtime=minutes(10, 10),
     params:
         config=CONFIG,
-        settings=CFG.fingerprint("report.baseline", "report.treatment", "report.confidence", "evaluate.benchmarks"),
+        settings=CFG.fingerprint("report.baseline", "report.treatment", "report.confidence", "evaluate.benchmarks", "references"),
         code=code_fingerprint("cocu.report.figures"),
         metrics=lambda wildcards: f"{R}/metrics",
         checkpoints=lambda wildcards: f"{R}/checkpoints",

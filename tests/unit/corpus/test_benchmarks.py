@@ -24,9 +24,10 @@ def val(config: Config, tmp_path: Path) -> Path:
     return tmp_path / "val"
 
 
-def scene_masks(config: Config, split: str, count: int) -> list[np.ndarray]:
+def scene_masks(config: Config, draw: int) -> list[np.ndarray]:
+    """Of the three scenes of val."""
     world, sprites = config.corpus.mini, load_sprites()
-    return [draw_scene(world, scene_generator(world, split, 0, i), sprites).mask for i in range(count)]
+    return [draw_scene(world, scene_generator(world, "val", draw, i), sprites).mask for i in range(3)]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -35,7 +36,7 @@ def test_the_evaluation_reads_the_scenes_labels(config: Config, val: Path, name:
     definition = read_benchmark(name, BENCHMARKS)
     examples = list(mmseg.Examples(definition, val))
     assert len(examples) == read_json(val / "manifest.json")["counts"][name]["images"] > 0
-    written = {mask.tobytes(): mask for mask in scene_masks(config, "val", 3)}
+    written = {mask.tobytes(): mask for mask in scene_masks(config, FORMATS[name].draw)}
     asked = {prompt: i for i, prompt in enumerate(definition.prompts) if prompt}
     assert set(asked) == set(FORMATS[name].labels)
     rest = 0 if definition.background else definition.ignore_index
@@ -47,7 +48,9 @@ def test_the_evaluation_reads_the_scenes_labels(config: Config, val: Path, name:
 
 def test_a_format_of_classes_has_no_image_without_one(config: Config, val: Path) -> None:
     form = FORMATS["mini_imagenet_s_50"]
-    wanted = sum(bool(set(form.groups) & {NAMES[i] for i in np.unique(mask)}) for mask in scene_masks(config, "val", 3))
+    wanted = sum(
+        bool(set(form.groups) & {NAMES[i] for i in np.unique(mask)}) for mask in scene_masks(config, form.draw)
+    )
     images = sorted((val / "ImageNetS/ImageNetS50/validation").glob("*/*.JPEG"))
     assert 0 < len(images) <= wanted  # a name that is hardly visible is none of the scene's
     assert {path.parent.name for path in images} <= set(form.groups.values())

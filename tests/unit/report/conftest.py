@@ -1,4 +1,4 @@
-"""A small experiment: two arms, two seeds, one benchmark."""
+"""A small experiment: two arms, two seeds, one benchmark, or two and a reference."""
 
 from __future__ import annotations
 
@@ -28,16 +28,26 @@ def config() -> Config:
 
 
 @pytest.fixture
+def two_benchmarks(config: Config) -> Config:
+    """The same with a second benchmark and a CLIP as a reference."""
+    references = {"clip": {"clip": "ViT-B-32", "pretrained": "openai"}}
+    return validate(
+        config.model_dump() | {"evaluate": {"benchmarks": ["mini_context", "mini_voc"]}, "references": references}
+    )
+
+
+@pytest.fixture
 def write_metrics(tmp_path: Path) -> Callable[..., Path]:
-    """Writes the metrics of `MIOU`; `changes` maps (arm, seed) to keys that differ."""
+    """Writes the metrics of `MIOU`, on mini_voc with 10 points more; `changes` maps (arm, seed) to keys that differ."""
 
     def write(changes: dict[tuple[str, int], dict[str, object]] | None = None) -> Path:
-        for arm, values in MIOU.items():
-            for seed, miou in zip((1, 2), values, strict=True):
-                result = {"arm": arm, "seed": seed, "benchmark": "mini_context", "miou": miou, "protocol": "p"}
-                path = tmp_path / "metrics" / arm / str(seed) / "mini_context.json"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps(result | (changes or {}).get((arm, seed), {})))
+        for benchmark, more in (("mini_context", 0.0), ("mini_voc", 10.0)):
+            for arm, values in (MIOU | {"clip": (5.0,)}).items():
+                for seed, miou in zip((0,) if arm == "clip" else (1, 2), values, strict=True):
+                    result = {"arm": arm, "seed": seed, "benchmark": benchmark, "miou": miou + more, "protocol": "p"}
+                    path = tmp_path / "metrics" / arm / str(seed) / f"{benchmark}.json"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(json.dumps(result | (changes or {}).get((arm, seed), {})))
         return tmp_path / "metrics"
 
     return write

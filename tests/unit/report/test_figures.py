@@ -29,8 +29,11 @@ def test_an_arm_keeps_its_colour(config: Config) -> None:
 
 
 def test_miou_figure_shows_the_rows(config: Config, write_metrics: Callable[..., Path]) -> None:
-    left, right = draw_miou(config, compare(config, write_metrics())).axes
-    assert [t.get_text() for t in left.get_yticklabels()] == ["groupvit", "cocu", "one label for the whole image"]
+    figure = draw_miou(config, compare(config, write_metrics()))
+    left, right = figure.axes
+    assert [t.get_text() for t in left.get_yticklabels()] == ["mini_context"]
+    named = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert named == ["groupvit", "cocu", "one label for the whole image"]
     assert [list(dots.get_offsets()[:, 0]) for dots in left.collections[::2]] == [[10, 20], [15, 27], [8, 8]]
     interval = right.collections[0].get_segments()[0]  # of cocu: the baseline has none
     assert interval[:, 0] == pytest.approx([6 - 12.7062, 6 + 12.7062], abs=1e-3)

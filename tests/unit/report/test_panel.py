@@ -8,8 +8,9 @@ import pytest
 from cocu.config import Config
 from cocu.errors import DataError
 from cocu.report import panel
-from cocu.report.panel import Strip, choose_benchmark, cielab, class_colours, class_names, draw_panel, overlay
-from cocu.segment.benchmarks import read_benchmark
+from cocu.report.overlay import class_colours, overlay
+from cocu.report.panel import Strip, class_names, draw_panel
+from cocu.segment.benchmarks import showcase
 from cocu.segment.mmseg import Example
 
 CONFIGS = Path(__file__).parents[3] / "config" / "benchmarks"
@@ -18,32 +19,6 @@ NAMES = ["background", "cat", "dog", "sky"]
 
 def _image(side: int, value: int = 100) -> Any:
     return np.full((side, side, 3), value, np.uint8)
-
-
-def test_overlay_by_hand() -> None:
-    """A 2 x 2 grey image, left half class 1, right half ignored: tint, untouched grey, and a white line between."""
-    labels = np.array([[1, 255], [1, 255]])
-    picture = overlay(_image(2), labels, np.array([[0.0, 0.0, 0.0], [1.0, 0.5, 0.0]]), 255)
-    assert picture.shape == (240, 240, 3)
-    assert picture[0, 0].tolist() == [193, 116, 40]  # 0.6 of (255, 127.5, 0) and 0.4 of 100
-    assert picture[239, 119].tolist() == [193, 116, 40]
-    assert (picture[:, 120] == 255).all()
-    assert (picture[:, 121:] == 100).all()
-
-
-def test_cielab_of_known_colours() -> None:
-    lab = cielab(np.array([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
-    assert lab == pytest.approx(np.array([[100, 0, 0], [53.24, 80.09, 67.20], [0, 0, 0]]), abs=0.05)
-
-
-def test_class_colours_differ_and_stay() -> None:
-    names = ["background", *(f"class {i}" for i in range(59))]
-    many, few = class_colours(names), class_colours(names[:19])
-    assert (many[:19] == few).all()
-    lab = cielab(few)
-    distance = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 1e3 * np.eye(19)
-    assert distance.min() > 25
-    assert len(np.unique(many, axis=0)) == 60
 
 
 def test_panel_shows_rows_and_the_classes_that_occur(config: Config) -> None:
@@ -60,10 +35,9 @@ def test_panel_shows_rows_and_the_classes_that_occur(config: Config) -> None:
 
 
 def test_context_format_is_shown() -> None:
-    voc, context = (read_benchmark(name, CONFIGS) for name in ("mini_voc", "mini_context"))
-    assert choose_benchmark([voc, context]) is context
-    assert choose_benchmark([voc]) is voc
-    assert class_names(context)[:2] == ["background", "airplane"]  # the prompt, not the data set's own name
+    assert showcase(["mini_voc", "mini_context"], CONFIGS).name == "mini_context"
+    assert showcase(["mini_voc"], CONFIGS).name == "mini_voc"
+    assert class_names(showcase(["mini_context"], CONFIGS))[:2] == ["background", "airplane"]  # the prompt
 
 
 @pytest.fixture

@@ -19,13 +19,30 @@ def test_main_table(config: Config, write_metrics: Callable[..., Path], tmp_path
     run(config, metrics=write_metrics(), quality=[], out=tmp_path / "tables")
     assert (tmp_path / "tables" / "main.csv").read_text() == MAIN_CSV
     markdown = (tmp_path / "tables" / "main.md").read_text(encoding="utf-8").splitlines()
-    assert markdown[0] == "| arm | mini_context: mIoU | mini_context: difference |"
-    assert markdown[2] == "| groupvit | 15.00 ± 7.07 | \N{EN DASH} |"
-    assert markdown[3] == "| cocu | 21.00 ± 8.49 | +6.00 [\N{MINUS SIGN}6.71, +18.71] |"
+    assert markdown[0] == "| mIoU | mini_context |"
+    assert markdown[2:4] == ["| groupvit | 15.00 ± 7.07 |", "| cocu | 21.00 ± 8.49 |"]
     assert markdown[4].startswith("| one label for the whole image | 8.00 ± 0.00 |")
+    assert markdown[6] == "| difference | mini_context |"
+    assert markdown[8] == "| cocu | +6.00 [\N{MINUS SIGN}6.71, +18.71] |"
     assert "image (the paper's)" in markdown[-2]
     assert "captions that name what is visible" in markdown[-1]  # what the stand-in CLIP has seen
     assert not (tmp_path / "tables" / "archive.csv").exists()
+
+
+def test_the_mean_over_benchmarks_is_taken_by_seed_and_a_reference_has_no_seeds(
+    two_benchmarks: Config, write_metrics: Callable[..., Path], tmp_path: Path
+) -> None:
+    run(two_benchmarks, metrics=write_metrics({("clip", 0): {}}), quality=[], out=tmp_path)
+    # groupvit: seeds (10 + 20) / 2 and (20 + 30) / 2; the difference of every seed is that of one benchmark.
+    csv = (tmp_path / "main.csv").read_text().splitlines()
+    assert "groupvit,mean,2,20.00,7.07,,," in csv
+    assert "cocu,mean,2,26.00,8.49,6.00,-6.71,18.71" in csv
+    assert csv[-3:] == ["clip,mini_context,1,5.00,nan,,,", "clip,mini_voc,1,15.00,nan,,,", "clip,mean,1,10.00,nan,,,"]
+    markdown = (tmp_path / "main.md").read_text("utf-8")
+    assert markdown.startswith("| mIoU | mini_context | mini_voc | mean |\n")
+    assert "| clip | 5.00 | 15.00 | 10.00 |\n" in markdown
+    assert markdown.count("| clip |") == markdown.count("| groupvit |") == 1  # neither has a difference
+    assert "`clip`: ViT-B-32 by its dense features" in markdown
 
 
 def test_departure_from_the_paper_is_named(config: Config, write_metrics: Callable[..., Path], tmp_path: Path) -> None:
@@ -39,7 +56,8 @@ def test_one_seed_has_neither_spread_nor_interval(
 ) -> None:
     run(config.model_copy(update={"seeds": (2,)}), metrics=write_metrics(), quality=[], out=tmp_path)
     assert "\ncocu,mini_context,1,27.00,nan,7.00,nan,nan\n" in (tmp_path / "main.csv").read_text()
-    assert "| cocu | 27.00 | +7.00 |" in (tmp_path / "main.md").read_text("utf-8")
+    markdown = (tmp_path / "main.md").read_text("utf-8")
+    assert "| cocu | 27.00 |\n" in markdown and "| cocu | +7.00 |\n" in markdown
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,10 @@ class Output:
     segments: Tensor
     maps: Tensor
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.maps.shape[1], self.maps.shape[2]
+
 
 @dataclass(frozen=True)
 class Normalisation:
@@ -57,12 +61,14 @@ class ColourModel(nn.Module):
     """
 
     config = CONFIG
+    patch_size = CONFIG.patch_size
+    tokenizer = Tokenizer(CONFIG.context_length)
 
     def __init__(self) -> None:
         super().__init__()
         self.logit_scale = nn.Parameter(torch.tensor(10.0).log())
         self.calls = 0
-        ids = Tokenizer(CONFIG.context_length)([f"a photo of a {word}." for word in COLOURS])
+        ids = self.tokenizer([f"a photo of a {word}." for word in COLOURS])
         self.known = {tuple(row.tolist()): i for i, row in enumerate(ids)}
 
     def scale(self) -> Tensor:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from cocu.config import Config, Evaluate
+from cocu.config import Config, Evaluate, Reference
 from cocu.errors import ConfigError, NumericsError
 from cocu.model.groupvit import GroupViT
 from cocu.model.hub import save_model
@@ -43,31 +43,54 @@ def experiment(model: Any) -> Callable[..., Config]:
     return make
 
 
+@pytest.fixture
+def run_of(model: Any, normalisation: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., evaluate.Run]:
+    """An evaluation of the colour model in this process."""
+
+    def make(benchmark: Benchmark, limit: int = 0) -> evaluate.Run:
+        segmenter = benchmark_segmenter(model, normalisation, benchmark)
+        monkeypatch.setattr(evaluate.Source, "segmenter", lambda self, benchmark, device: segmenter)
+        return evaluate.Run(evaluate.Source(), benchmark, "cpu", threads=1, limit=limit, processes=1)
+
+    return make
+
+
 def test_the_threshold_that_is_best_on_val_is_chosen(
-    model: Any, normalisation: Any, benchmark_of: Make, root: Path
+    model: Any, run_of: Callable[..., evaluate.Run], benchmark_of: Make, root: Path
 ) -> None:
-    segmenter = benchmark_segmenter(model, normalisation, benchmark_of())
-    threshold, reached = evaluate.choose_background(segmenter, benchmark_of(), root, (0.9, 0.0, 0.5), 0)
+    run = run_of(benchmark_of())
+    threshold, reached = evaluate.choose_background(run, root, (0.9, 0.0, 0.5))
     assert threshold == 0.5  # with 0 no dark pixel is background; 0.9 finds what 0.5 does, and the lowest is taken
     assert reached > 95
     assert model.calls == 2  # three thresholds, two image sizes: one forward pass a size
-    worst = evaluate.choose_background(segmenter, benchmark_of(), root, (0.0,), 0)[1]
+    worst = evaluate.choose_background(run, root, (0.0,))[1]
     assert worst < 75  # the background is predicted nowhere: its IoU is 0
 
 
 def test_both_metrics_count_the_same_predictions(
-    model: Any, normalisation: Any, benchmark_of: Make, root: Path, monkeypatch: pytest.MonkeyPatch
+    run_of: Callable[..., evaluate.Run], benchmark_of: Make, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    segmenter = benchmark_segmenter(model, normalisation, benchmark_of())
-    painter = partial(segmenter.segment, threshold=0.5)
-    score = evaluate.checked_score(segmenter, benchmark_of(), root, painter, 0)
+    score = run_of(benchmark_of()).checked(root, 0.5)
     assert score.images == 4
     assert score.counts.sum() == 3 * 16 * 16 + 24 * 16
     assert score.counts.sum(1).tolist() == [256, 128 + 192, 256, 128 + 192]
-    assert evaluate.checked_score(segmenter, benchmark_of(), root, painter, 1).counts.sum() == 16 * 16
-    monkeypatch.setattr(evaluate.IoUCheck, "miou", lambda self: 50.0)
+    assert run_of(benchmark_of(), limit=1).checked(root, 0.5).counts.sum() == 16 * 16
+    monkeypatch.setattr(score_module.IoUCheck, "miou", lambda self: 50.0)
     with pytest.raises(NumericsError, match=r"50\.00 by mmsegmentation"):
-        evaluate.checked_score(segmenter, benchmark_of(), root, painter, 0)
+        run_of(benchmark_of()).checked(root, 0.5)
+
+
+def test_a_shrunk_image_is_scored_at_the_size_of_its_mask(
+    run_of: Callable[..., evaluate.Run], benchmark_of: Make, write_voc: Write, scenes: Scenes
+) -> None:
+    image, mask = (np.repeat(np.repeat(a[0], 6, 0), 6, 1) for a in scenes)  # 96 x 96, bird | cat
+    root = write_voc([image], [mask])
+    score = run_of(benchmark_of(shrink=(2000, 32))).checked(root, 0.0)
+    assert score.counts.sum() == 96 * 96 and score.counts.diagonal().sum() > 0.98 * 96 * 96
+    labels = np.array([[1, 2, 3], [4, 5, 6]])
+    assert score_module.enlarged(labels, (3, 7)).tolist() == [
+        [1, 1, 1, 2, 2, 3, 3], [1, 1, 1, 2, 2, 3, 3], [4, 4, 4, 5, 5, 6, 6]
+    ]  # fmt: skip
 
 
 def test_validation_leaves_the_models_mode_and_needs_no_threshold(
@@ -107,7 +130,7 @@ def test_run_reports_on_test_with_the_threshold_of_val(
     val = write_voc(*(scene[:2] for scene in scenes), folder="val")
     out = tmp_path / "metrics/cocu/3/tiny.json"
     config = experiment(backgrounds=(0.1, 1.0))
-    paths = {"checkpoint": checkpoint, "benchmark": "tiny", "test": root, "out": out}
+    paths = {"checkpoint": checkpoint, "reference": None, "clip": None, "benchmark": "tiny", "test": root, "out": out}
     evaluate.run(config, **paths, val=val, one_label=False)
     first = json.loads(out.read_text())
     assert (first["arm"], first["seed"], first["benchmark"], first["images"]) == ("cocu", 3, "tiny", 4)
@@ -132,7 +155,8 @@ def test_a_class_absent_from_both_is_null(
 ) -> None:
     data = write_voc([scenes[0][0]], [np.full((16, 16), 8, np.uint8)])
     out = tmp_path / "metrics/one_label/0/tiny.json"
-    evaluate.run(experiment(), checkpoint=checkpoint, benchmark="tiny", val=None, test=data, one_label=True, out=out)
+    what = {"checkpoint": checkpoint, "reference": None, "clip": None, "benchmark": "tiny"}
+    evaluate.run(experiment(), **what, val=None, test=data, one_label=True, out=out)
     iou = json.loads(out.read_text())["iou"]
     assert iou.count(None) >= 2 and iou[0] is None
 
@@ -140,15 +164,56 @@ def test_a_class_absent_from_both_is_null(
 def test_a_result_outside_its_place_is_refused(
     checkpoint: Path, experiment: Callable[..., Config], root: Path, tmp_path: Path
 ) -> None:
-    paths = {"checkpoint": checkpoint, "benchmark": "tiny", "val": None, "test": root, "one_label": False}
+    model = {"checkpoint": checkpoint, "reference": None, "clip": None}
+    paths = {"benchmark": "tiny", "val": None, "test": root, "one_label": False} | model
     with pytest.raises(ConfigError, match="ARM/SEED/BENCHMARK"):
         evaluate.run(experiment(), **paths, out=tmp_path / "tiny.json")
 
 
 def test_a_batch_holds_no_more_pixels_than_allowed(
-    model: Any, normalisation: Any, benchmark_of: Make, root: Path, monkeypatch: pytest.MonkeyPatch
+    model: Any,
+    run_of: Callable[..., evaluate.Run],
+    benchmark_of: Make,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    segmenter = benchmark_segmenter(model, normalisation, benchmark_of())
     monkeypatch.setattr(score_module, "BATCH", 2 * 16 * 16)
-    evaluate.choose_background(segmenter, benchmark_of(), root, (0.5,), 0)
+    evaluate.choose_background(run_of(benchmark_of()), root, (0.5,))
     assert model.calls == 3  # of 2, 1 and, at its own size, 1 image
+
+
+def test_several_processes_give_the_same_counts(
+    checkpoint: Path, experiment: Callable[..., Config], root: Path, tmp_path: Path
+) -> None:
+    found = []
+    for processes in (1, 3):
+        out = tmp_path / f"metrics/cocu/{processes}/tiny.json"
+        what = {"checkpoint": checkpoint, "reference": None, "clip": None, "benchmark": "tiny"}
+        config = experiment(backgrounds=(0.1, 0.5, 1.0), processes=processes)
+        evaluate.run(config, **what, val=root, test=root, one_label=False, out=out)
+        found.append(json.loads(out.read_text()))
+    one, three = ({k: v for k, v in result.items() if k not in ("card", "seed")} for result in found)
+    assert one == three and one["images"] == 4
+
+
+def test_more_processes_than_images_have_nothing_to_count_and_do_not_fail(
+    run_of: Callable[..., evaluate.Run], benchmark_of: Make, root: Path
+) -> None:
+    lonely = dataclasses.replace(run_of(benchmark_of(), limit=1), processes=2)
+    score = evaluate._checked_share(lonely, root, 0.5, 1)
+    assert score.images == score.counts.sum() == 0
+
+
+def test_what_is_evaluated_is_one_checkpoint_or_one_known_clip(
+    experiment: Callable[..., Config], tmp_path: Path
+) -> None:
+    references = {"clip": Reference(clip="ViT-B-32", pretrained="openai"), "published": Reference(hf="a/b")}
+    config = experiment().model_copy(update={"references": references})
+    source = evaluate.pick_source(config, None, "clip", None)
+    assert source.clip is not None and (source.clip.model, source.clip.pretrained) == ("ViT-B-32", "openai")
+    for both in ((None, None), (tmp_path, "clip")):
+        with pytest.raises(ConfigError, match="one of them"):
+            evaluate.pick_source(config, *both, None)
+    for name in ("clap", "published"):
+        with pytest.raises(ConfigError, match=f"No CLIP '{name}' among the references"):
+            evaluate.pick_source(config, None, name, None)

@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional as F
 
 from cocu.segment import segmenter as module
 from cocu.segment.benchmarks import Benchmark
-from cocu.segment.segmenter import benchmark_segmenter
+from cocu.segment.segmenter import Views, benchmark_segmenter, best_classes
+from cocu.segment.zero_shot import Evidence, Groups, Patches
 
 BIRD, CAT, DOG = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -62,3 +65,33 @@ def test_one_label_is_the_images_best_word(
         segmenter = benchmark_segmenter(model, normalisation, benchmark_of(background=background, **names))
         labels = segmenter.one_label(segmenter.look([image]))
         assert labels.shape == (1, 16, 48) and np.unique(labels).tolist() == [label]
+
+
+@pytest.mark.parametrize("band", [1, 3000, 2**24])
+@pytest.mark.parametrize("patches", [False, True])
+def test_the_argmax_over_bands_of_classes_is_that_of_the_whole(band: int, patches: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    regions: Groups | Patches = Patches((2, 2), (8, 8), (8, 8))
+    if not patches:
+        regions = Groups(torch.randint(0, 4, (4, 8, 8), generator=generator))
+    logits = torch.rand(4, 4, 9, generator=generator)  # two images of two windows each, four regions, nine classes
+    logits[:, :, [2, 5, 6]] = 0  # classes that nothing speaks for
+    logits[:, :, 7] = logits[:, :, 3]  # a tie everywhere: the first class wins
+    views = Views((13, 17), (8, 12), [(0, 0), (0, 4)], Evidence(regions, logits, logits[:, 0]))
+    painted = regions.paint(logits)
+    whole = torch.zeros(2, 9, 8, 12)
+    whole[..., :8] += painted[0::2]
+    whole[..., 4:] += painted[1::2]
+    whole[..., 4:8] /= 2
+    expected = F.interpolate(whole, size=(13, 17), mode="bilinear", align_corners=False).argmax(1)
+    assert torch.equal(best_classes(views, slice(0, 4), logits, band), expected)
+    assert len(expected.unique()) > 3 and 7 not in expected
+
+
+def test_where_no_class_has_a_logit_the_first_one_is_taken() -> None:
+    logits = torch.zeros(1, 1, 4)
+    logits[0, 0, 2] = 1.0
+    regions = Groups(torch.zeros(1, 2, 2, dtype=torch.int64))
+    views = Views((2, 2), (2, 2), [(0, 0)], Evidence(regions, logits, logits[:, 0]))
+    assert best_classes(views, slice(0, 1), logits).unique().tolist() == [2]
+    assert best_classes(views, slice(0, 1), torch.zeros(1, 1, 4)).unique().tolist() == [0]

@@ -3,14 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from cocu.segment.windows import (
     cut,
     pad_to_multiple,
     rescale,
     rescaled_size,
-    resized_argmax,
     window_corners,
     window_starts,
 )
@@ -47,11 +45,3 @@ def test_padding_is_below_and_right_alone() -> None:
     padded = pad_to_multiple(torch.ones(1, 3, 5, 8), 4)
     assert padded.shape == (1, 3, 8, 8)
     assert padded[0, 0].sum(1).tolist() == [8.0] * 5 + [0.0] * 3
-
-
-@pytest.mark.parametrize("size", [(7, 5), (20, 31), (13, 17)])
-@pytest.mark.parametrize("band", [1, 400, 2**24])
-def test_the_argmax_in_bands_is_that_of_the_whole(size: tuple[int, int], band: int) -> None:
-    logits = torch.rand(2, 4, 13, 17, generator=torch.Generator().manual_seed(0))
-    whole = F.interpolate(logits, size=size, mode="bilinear", align_corners=False).argmax(1)
-    assert torch.equal(resized_argmax(logits, *size, band=band), whole)

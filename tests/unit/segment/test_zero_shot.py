@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cocu.errors import NumericsError
-from cocu.segment.zero_shot import hard_groups, look, paint, text_embeddings
+from cocu.segment.zero_shot import Groups, Patches, hard_groups, look, text_embeddings
 
 
 def test_text_embeddings_are_averaged_over_templates_then_normalised(model: Any) -> None:
@@ -30,18 +30,25 @@ def test_groups_are_decided_after_the_map_is_resized() -> None:
 def test_every_pixel_gets_its_groups_logits() -> None:
     groups = torch.tensor([[[0, 1], [1, 1]], [[1, 0], [0, 0]]])
     logits = torch.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [[7.0, 8.0, 9.0], [10.0, 11.0, 12.0]]])
-    painted = paint(groups, logits)
+    painted = Groups(groups).paint(logits)
     assert painted.shape == (2, 3, 2, 2)
     assert painted[0, :, 0, 0].tolist() == [1, 2, 3] and painted[0, :, 1, 0].tolist() == [4, 5, 6]
     assert painted[1, :, 0, 0].tolist() == [10, 11, 12] and painted[1, :, 1, 1].tolist() == [7, 8, 9]
+
+
+def test_between_the_centres_of_patches_logits_are_interpolated_and_padding_is_cut_off() -> None:
+    # Two patches of 4 columns, 1 and 0: at column x from 1.5 to 5.5 the logit is 1 - (x - 1.5) / 4. Seven are kept.
+    painted = Patches(grid=(1, 2), padded=(4, 8), size=(3, 7)).paint(torch.tensor([[[1.0], [0.0]]]))
+    assert painted.shape == (1, 1, 3, 7)
+    assert painted[0, 0, 2].tolist() == [1.0, 1.0, 0.875, 0.625, 0.375, 0.125, 0.0]
 
 
 def test_a_window_that_is_no_multiple_of_the_patch_keeps_its_size(model: Any) -> None:
     window = torch.zeros(1, 3, 6, 9)
     window[:, 0] = 1
     evidence = look(model, window, torch.eye(4)[:3])
-    assert evidence.groups.shape == (1, 6, 9)
-    assert (evidence.groups[0, :4, :8] == 0).all()
+    assert evidence.regions.labels.shape == (1, 6, 9)
+    assert (evidence.regions.labels[0, :4, :8] == 0).all()
 
 
 def test_an_output_that_is_not_finite_is_refused(model: Any) -> None:
