@@ -156,9 +156,7 @@ class _StandInTransform:
         return normalise(np.ascontiguousarray(image))
 
 
-def load_published(
-    name: str, pretrained: str
-) -> tuple[Any, Callable[[Pixels], Tensor], Callable[[list[str]], Tensor]]:
+def load_published(name: str, pretrained: str) -> tuple[Any, Callable[[Pixels], Tensor], Callable[[list[str]], Tensor]]:
     import open_clip
 
     known, tags = open_clip.list_models(), open_clip.list_pretrained_tags_by_model(name)

@@ -28,7 +28,7 @@ EXPERIMENT: dict[str, Any] = {
     "seeds": [0],
     "arms": {"groupvit": {}, "cocu": {}},
     "model": {"stem": "patch", "stages": [{"depth": 1, "group_tokens": 8}]},
-    "evaluate": {"benchmarks": []},
+    "evaluate": {"benchmarks": ["voc"]},
 }
 
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from cocu.segment.miou import confusion, iou, miou
 from cocu.segment.mmseg import IoUCheck
@@ -76,6 +77,21 @@ def test_random_maps_agree_with_mmsegmentation() -> None:
         pairs.append((prediction, truth))
         counts += confusion(prediction, truth, 21, 255)
     assert round(miou(counts), 2) == mmseg_miou(pairs, 21)
+
+
+def test_random_maps_agree_with_torchmetrics() -> None:
+    rng = np.random.default_rng(1)
+    truth, prediction = rng.integers(0, 300, (2, 3, 50, 40))
+    ignored = rng.random(truth.shape) < 0.2
+    truth[ignored] = 1000
+    counts = sum(confusion(p, t, 301, 1000) for p, t in zip(prediction, truth, strict=True))
+    # torchmetrics has no mean over the classes that occur: class 300 does not, and is 0 in its list.
+    theirs = multiclass_jaccard_index(
+        torch.from_numpy(prediction), torch.from_numpy(truth), 301, average="none", ignore_index=1000
+    ).double()
+    np.testing.assert_allclose(iou(counts)[:300], theirs[:300], atol=1e-6)
+    assert math.isnan(iou(counts)[300]) and theirs[300] == 0
+    assert miou(counts) == pytest.approx(100 * float(theirs[:300].mean()), abs=1e-6)
 
 
 def test_background_threshold() -> None:

@@ -8,6 +8,7 @@ rule corpus:
         f"{R}/logs/corpus/{{corpus}}.log",
     benchmark:
         f"{R}/times/corpus/{{corpus}}.tsv"
+    priority: 1  # most jobs wait for it, and it is the first to say what data is missing
     conda:
         ENV
     resources:

@@ -7,9 +7,7 @@ METRICS = [
         seed=CFG.seeds,
         benchmark=CFG.evaluate.benchmarks,
     ),
-    *expand(
-        rules.evaluate_reference.output.result, reference=[*CFG.references], benchmark=CFG.evaluate.benchmarks
-    ),
+    *expand(rules.evaluate_reference.output.result, reference=[*CFG.references], benchmark=CFG.evaluate.benchmarks),
 ]
 SIDES = [CFG.report.baseline, CFG.report.treatment]
 QUALITY = expand(f"{R}/curation/{{corpus}}/quality.json", corpus=CORPORA) if MINI else []
@@ -34,7 +32,9 @@ rule tables:
         runtime=minutes(10, 10),
     params:
         config=CONFIG,
-        settings=CFG.fingerprint("report.baseline", "report.treatment", "report.confidence", "evaluate.benchmarks", "references"),
+        settings=CFG.fingerprint(
+            "report.baseline", "report.treatment", "report.confidence", "evaluate.benchmarks", "references"
+        ),
         code=code_fingerprint("cocu.report.tables"),
         metrics=lambda wildcards: f"{R}/metrics",
         quality=" ".join(f"--quality {file}" for file in QUALITY),
@@ -65,7 +65,9 @@ rule figures:
         runtime=minutes(10, 10),
     params:
         config=CONFIG,
-        settings=CFG.fingerprint("report.baseline", "report.treatment", "report.confidence", "evaluate.benchmarks", "references"),
+        settings=CFG.fingerprint(
+            "report.baseline", "report.treatment", "report.confidence", "evaluate.benchmarks", "references"
+        ),
         code=code_fingerprint("cocu.report.figures"),
         metrics=lambda wildcards: f"{R}/metrics",
         checkpoints=lambda wildcards: f"{R}/checkpoints",
