@@ -7,9 +7,6 @@ gives a mask for each: 0 background, 1 to 80 the things that COCO kept, in the o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +16,7 @@ from PIL import Image
 from cocu.errors import DataError
 from cocu.io import atomic_path
 from cocu.log import progress, say
+from cocu.parallel import in_processes
 
 REMOVED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91)  # ids of things that COCO planned and labelled nowhere
 THINGS = 91
@@ -41,7 +39,7 @@ def run(maps: Path, *, out: Path, processes: int) -> None:
         )
     masks = [out / f"{path.stem}{SUFFIX}" for path in found]
     todo = [(path, mask) for path, mask in zip(found, masks, strict=True) if not _is_made(path, mask)]
-    for _ in progress(_convert_all(todo, processes), total=len(todo), what="converting maps"):
+    for _ in progress(in_processes(_convert_pair, todo, processes, chunk=16), total=len(todo), what="converting maps"):
         pass
     say(f"{out}: {len(todo):,} masks written, {len(found) - len(todo):,} were there")
 
@@ -79,10 +77,5 @@ def _is_made(path: Path, mask: Path) -> bool:
     return mask.is_file() and mask.stat().st_mtime >= path.stat().st_mtime
 
 
-def _convert_all(pairs: Sequence[tuple[Path, Path]], processes: int) -> Iterator[None]:
-    paths, masks = [path for path, _ in pairs], [mask for _, mask in pairs]
-    if processes == 1 or len(pairs) < 2:
-        yield from map(convert, paths, masks)
-        return
-    with ProcessPoolExecutor(min(processes, len(pairs)), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(convert, paths, masks, chunksize=16)
+def _convert_pair(pair: tuple[Path, Path]) -> None:
+    convert(*pair)

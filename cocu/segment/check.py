@@ -11,20 +11,17 @@ import contextlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from cocu.errors import EnvironmentFault
 from cocu.io import write_json
 from cocu.log import progress
+from cocu.parallel import in_processes
 from cocu.segment.benchmarks import Benchmark, read_benchmark
 from cocu.segment.mmseg import OTHER_SIZE, ExampleError, Examples, obtain
 
@@ -91,7 +88,7 @@ def run(name: str, *, data: Path, limit: int, processes: int, out: Path | None) 
 def check(benchmark: Benchmark, root: Path, limit: int = 0, processes: int = 1) -> Report:
     """Look at the first `limit` images (0: at all) of the benchmark whose files lie under `root`."""
     if gaps := missing(benchmark, root):
-        verdict = f"{benchmark.name} cannot be evaluated: files are missing. {obtain(benchmark)}"
+        verdict = f"{benchmark.name} cannot be evaluated: files are missing. {obtain(benchmark, root)}"
         return Report(
             benchmark.name, str(root), False, verdict, 0, benchmark.image_count, 0, {"missing or empty": gaps}
         )
@@ -254,15 +251,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _all_looks(benchmark: Benchmark, root: Path, count: int, processes: int) -> Iterator[Look]:
     chunks = [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
-    looks = partial(_looks, benchmark, root)
-    if processes == 1 or len(chunks) == 1:
-        yield from chain.from_iterable(map(looks, chunks))
-        return
-    try:
-        with ProcessPoolExecutor(min(processes, len(chunks)), mp_context=get_context("spawn")) as pool:
-            yield from chain.from_iterable(pool.map(looks, chunks))
-    except BrokenProcessPool as error:
-        raise EnvironmentFault("A process was killed, most likely for memory: give a smaller --processes.") from error
+    yield from chain.from_iterable(in_processes(partial(_looks, benchmark, root), chunks, processes))
 
 
 def _looks(benchmark: Benchmark, root: Path, rows: range) -> list[Look]:

@@ -8,10 +8,8 @@ take every n-th image each, and their counts are added.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from cocu.device import pick_device
 from cocu.errors import ConfigError
 from cocu.io import write_json
 from cocu.log import RunCard, say
+from cocu.parallel import in_processes
 from cocu.segment.benchmarks import Benchmark, read_benchmark
 from cocu.segment.miou import iou, miou
 from cocu.segment.mmseg import Examples
@@ -71,10 +70,7 @@ class Run:
         return added(self._shares(_checked_share, root, threshold))
 
     def _shares(self, work: Any, root: Path, how: Any) -> list[Any]:
-        if self.processes == 1:
-            return [work(self, root, how, 0)]
-        with ProcessPoolExecutor(self.processes, mp_context=get_context("spawn")) as pool:
-            return list(pool.map(partial(work, self, root, how), range(self.processes)))
+        return list(in_processes(partial(work, self, root, how), range(self.processes), self.processes))
 
     def share(self, root: Path, process: int) -> tuple[Segmenter, Examples, str]:
         """A process's model and images, and what its progress is called: the first one's stands for all."""

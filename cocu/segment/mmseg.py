@@ -70,7 +70,9 @@ class Examples:
         whole = len(self._data)
         if not whole:
             place = benchmark.list_file or f"{benchmark.images} (*{benchmark.image_suffix})"
-            raise DataError(f"The benchmark {benchmark.name} lists no image in {root / place}. {obtain(benchmark)}")
+            raise DataError(
+                f"The benchmark {benchmark.name} lists no image in {root / place}. {obtain(benchmark, root)}"
+            )
         self._rows = range(min(limit or whole, whole))[share[0] :: share[1]]
 
     def __len__(self) -> int:
@@ -107,7 +109,8 @@ class Examples:
         scored = truth[truth != self._benchmark.ignore_index]
         if not scored.size:
             raise ExampleError(
-                f"{path} holds nothing but the ignored label {self._benchmark.ignore_index}: nothing to score.",
+                f"{path} holds nothing but the ignored label {self._benchmark.ignore_index}: nothing to score. "
+                "Take the image out of the benchmark; it can change no number.",
                 "nothing labelled",
             )
         if scored.max() >= len(self._benchmark.classes):  # mmsegmentation would count it as a false positive, silently
@@ -159,7 +162,7 @@ def _dataset(benchmark: Benchmark, root: Path) -> Any:
         if not (root / place).exists():
             raise DataError(
                 f"The {what} of the benchmark {benchmark.name} are missing: {root / place} does not exist. "
-                f"{obtain(benchmark)} Or correct the folder of the benchmarks' data."
+                f"{obtain(benchmark, root)} Or correct the folder of the benchmarks' data."
             )
     datasets = import_mmseg()
     from mmcv.transforms import LoadImageFromFile
@@ -195,9 +198,11 @@ def _dataset(benchmark: Benchmark, root: Path) -> Any:
     )
 
 
-def obtain(benchmark: Benchmark) -> str:
-    """Where a benchmark's files come from and how its masks are made, as a sentence."""
-    convert = benchmark.convert.replace("MMSEG", str(Path(sysconfig.get_path("purelib"), CONVERTERS)))
+def obtain(benchmark: Benchmark, root: Path) -> str:
+    """Where a benchmark's files come from, and how its masks below `root` are made, as a sentence."""
+    convert = benchmark.convert.replace("ROOT", str(root)).replace(
+        "MMSEG", str(Path(sysconfig.get_path("purelib"), CONVERTERS))
+    )
     return f"Get them ({benchmark.source})" + (f", then convert: {convert}." if convert else ".")
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache, partial
-from multiprocessing import current_process, get_context
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +24,11 @@ from torch.nn import functional as F
 from cocu.config import Device, Model
 from cocu.corpus.images import decode_image
 from cocu.device import pick_device
-from cocu.errors import ConfigError, DataError, EnvironmentFault
+from cocu.errors import ConfigError, DataError
 from cocu.io import atomic_path, file_sha256, write_json
 from cocu.log import progress, say
 from cocu.model.hub import load_model
+from cocu.parallel import in_processes
 from cocu.report.overlay import class_colours, picture, rgb
 from cocu.segment.segmenter import Segmenter, Views, averaged_logits
 from cocu.segment.zero_shot import text_embeddings
@@ -179,11 +178,7 @@ def _segment(job: Job, photos: Sequence[Photo], processes: int) -> Iterator[str]
         for photo in photos:
             yield segment_photo(segmenter, job, photo)
         return
-    try:
-        with ProcessPoolExecutor(min(processes, len(photos)), mp_context=get_context("spawn")) as pool:
-            yield from pool.map(partial(_segment_in_process, job), photos)
-    except BrokenProcessPool as error:
-        raise EnvironmentFault("A process was killed, most likely for memory: give a smaller --processes.") from error
+    yield from in_processes(partial(_segment_in_process, job), photos, processes)
 
 
 def _segment_in_process(job: Job, photo: Photo) -> str:
