@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cocu.cli.options import OutFolder
+from cocu.log import say
 
 MODELS = "Models"
 app = typer.Typer()
@@ -28,6 +29,7 @@ def import_checkpoint(
     from cocu.model import transformers
 
     transformers.import_checkpoint(hf, out)
+    say(f"{hf} is in {out}: a folder for --checkpoint.")
 
 
 @app.command("export", rich_help_panel=MODELS)
@@ -44,3 +46,4 @@ def export_checkpoint(
     from cocu.model import transformers
 
     transformers.export_checkpoint(checkpoint, hf)
+    say(f"{checkpoint} is in {hf}, for GroupViTModel.from_pretrained.")

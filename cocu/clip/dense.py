@@ -51,8 +51,9 @@ class DenseClip(nn.Module):
         self.model, self.tokenizer = model, tokenizer
         visual = model.visual
         if hasattr(visual, "trunk"):  # open_clip's adapter of timm's models
-            if not isinstance(visual.head, nn.Sequential) or set(visual.head._modules) - {"drop", "proj"}:
-                raise _unfit(name, "its image encoder does not end in average pooling and a linear projection")
+            pool = getattr(getattr(visual.trunk, "global_pool", None), "pool_type", "")  # a timm ViT's is a mere name
+            if pool != "avg" or set(visual.head._modules) != {"drop", "proj"}:
+                raise _unfit(name, "its image encoder is timm's, and does not end in average pooling and a projection")
             self.patch_size = 1
         else:
             if getattr(visual, "attn_pool", None) is not None or not hasattr(visual, "transformer"):

@@ -101,3 +101,6 @@ def test_the_stand_ins_patches_average_to_its_embedding(clip: Path) -> None:
 def test_an_encoder_that_loses_places_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"'tiny' has no dense features here.*ViT-B-16"):
         dense(make(attentional_pool=True, attn_pooler_heads=2))
+    timm = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_pool": "", "image_size": 160}
+    with pytest.raises(ConfigError, match="its image encoder is timm's"):
+        dense(make(**timm))
