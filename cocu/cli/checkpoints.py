@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from cocu.cli.options import OutFolder
-from cocu.log import say
 
 MODELS = "Models"
 app = typer.Typer()
@@ -29,7 +28,6 @@ def import_checkpoint(
     from cocu.model import transformers
 
     transformers.import_checkpoint(hf, out)
-    say(f"{hf} is in {out}: a folder for --checkpoint.")
 
 
 @app.command("export", rich_help_panel=MODELS)
@@ -46,4 +44,3 @@ def export_checkpoint(
     from cocu.model import transformers
 
     transformers.export_checkpoint(checkpoint, hf)
-    say(f"{checkpoint} is in {hf}, for GroupViTModel.from_pretrained.")

@@ -39,6 +39,11 @@ def save_model(folder: Path, model: GroupViT, card: dict[str, Any]) -> None:
     write_json(folder / "model.json", description)
 
 
+def model_folder(checkpoint: Path) -> Path:
+    """The folder of a model that is named by its folder, or by the weights in it."""
+    return checkpoint.parent if checkpoint.suffix == ".safetensors" else checkpoint
+
+
 def load_model(folder: Path, device: torch.device = CPU) -> tuple[GroupViT, Normalisation]:
     """The model of a folder, in evaluation mode. Raises `DataError` for a damaged or foreign checkpoint."""
     description = read_json(folder / "model.json")

@@ -25,7 +25,7 @@ from cocu.io import atomic_path
 from cocu.log import say
 from cocu.model.grouping import ASSIGN_EPS
 from cocu.model.groupvit import END_OF_TEXT, VOCABULARY, GroupViT
-from cocu.model.hub import load_model, save_model
+from cocu.model.hub import load_model, model_folder, save_model
 from cocu.sections import Stage
 
 # Theirs, ours; * is a number. Replaced in this order, so that the longer of two names that overlap comes first.
@@ -102,7 +102,7 @@ def export_checkpoint(checkpoint: Path, out: Path) -> None:
     if out.is_file() or (out.is_dir() and {file.name for file in out.iterdir()} - EXPORTED):
         raise DataError(f"{out} would be replaced, and holds more than an earlier export: give a new folder.")
     library = _library()
-    folder = checkpoint.parent if checkpoint.suffix == ".safetensors" else checkpoint
+    folder = model_folder(checkpoint)
     ours, normalisation = load_model(folder)
     _check_expressible(folder, ours.config)
     state = to_transformers(ours.state_dict())

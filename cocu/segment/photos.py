@@ -27,7 +27,7 @@ from cocu.device import pick_device
 from cocu.errors import ConfigError, DataError
 from cocu.io import atomic_path, file_sha256, write_json
 from cocu.log import progress, say
-from cocu.model.hub import load_model
+from cocu.model.hub import load_model, model_folder
 from cocu.parallel import in_processes
 from cocu.report.overlay import class_colours, picture, rgb
 from cocu.segment.segmenter import Segmenter, Views, averaged_logits
@@ -83,7 +83,7 @@ def run(
     """
     started = time.monotonic()
     words, photos = parse_classes(classes), find_photos(images)
-    folder = checkpoint.parent if checkpoint.suffix == ".safetensors" else checkpoint
+    folder = model_folder(checkpoint)
     model, _ = load_model(folder, pick_device(device))
     job = Job(
         folder, file_sha256(folder / "model.safetensors"), words, background,

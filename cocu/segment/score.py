@@ -43,14 +43,24 @@ def added(parts: Sequence[Score]) -> Score:
 
 
 def scores(
-    segmenter: Segmenter, benchmark: Benchmark, examples: Examples, painters: Sequence[Painter], what: str = ""
+    segmenter: Segmenter,
+    benchmark: Benchmark,
+    examples: Examples,
+    painters: Sequence[Painter],
+    what: str = "",
+    check: IoUCheck | None = None,
 ) -> list[Score]:
-    """The score of each way of painting what one forward pass saw; `what` names the progress, "" shows none."""
+    """The score of each way of painting what one forward pass saw; `what` names the progress, "" shows none.
+
+    `check`: mmsegmentation's metric, which is given the first way's predictions.
+    """
     number = len(benchmark.classes)
     counts = np.zeros((len(painters), number, number), np.int64)
     for example, predictions in segmented(segmenter, examples, painters, what):
         for i, prediction in enumerate(predictions):
             counts[i] += confusion(prediction, example.truth, number, benchmark.ignore_index)
+        if check is not None:
+            check.add(predictions[0], example.truth)
     return [Score(c, len(examples)) for c in counts]
 
 
@@ -59,21 +69,16 @@ def checked_score(
 ) -> Score:
     """The score, after mmsegmentation's metric agreed on the same predictions (`NumericsError` when it does not)."""
     check = IoUCheck(benchmark)
-
-    number = len(benchmark.classes)
-    counts = np.zeros((number, number), np.int64)
-    for example, (prediction,) in segmented(segmenter, examples, [painter], what):
-        counts += confusion(prediction, example.truth, number, benchmark.ignore_index)
-        check.add(prediction, example.truth)
+    (score,) = scores(segmenter, benchmark, examples, [painter], what, check)
     if len(examples):
-        ours, theirs = miou(counts), check.miou()
+        ours, theirs = miou(score.counts), check.miou()
         if not abs(ours - theirs) <= AGREEMENT:
             raise NumericsError(
                 f"The mIoU on {benchmark.name} is {ours:.4f} by the confusion matrix and {theirs:.2f} by "
                 "mmsegmentation, of the same predictions. One of them is wrong: check the versions in "
                 "requirements.lock, and report it."
             )
-    return Score(counts, len(examples))
+    return score
 
 
 def validation_miou(
