@@ -1,6 +1,7 @@
 # make mini    the default experiment, from a fresh clone to its table
 # make test    all tests
 # make smoke   the whole workflow with toy sizes, in a minute and a half
+# make mutants whether a fast test fails for each one-line change of a table (NAMES=... for some of it)
 # make lint    formatting, types, and the workflow's own lint
 # Each makes the environment in .venv first, when it is missing or when requirements.lock or pyproject.toml changed.
 
@@ -9,7 +10,7 @@ BIN := .venv/bin
 ENVIRONMENT := .venv/.complete
 SNAKEMAKE := $(BIN)/snakemake --cores all --resources gpu=8
 
-.PHONY: mini test smoke lint
+.PHONY: mini test mutants smoke lint
 .DEFAULT_GOAL := mini
 
 mini: $(ENVIRONMENT)
@@ -24,6 +25,9 @@ smoke: $(ENVIRONMENT)
 test: export OMP_NUM_THREADS = 1
 test: $(ENVIRONMENT)
 	$(BIN)/python -m pytest -n logical --dist loadgroup
+
+mutants: $(ENVIRONMENT)
+	$(BIN)/python -m tests.mutants $(NAMES)
 
 lint: $(ENVIRONMENT)
 	$(BIN)/ruff check .
