@@ -21,7 +21,8 @@ from torch.nn.functional import cross_entropy, embedding, normalize
 from cocu.clip.encoder import FORMAT, MEAN, STD, build_stand_in, normalise, stand_in_tokenizer
 from cocu.config import Config, MiniWorld, StandIn
 from cocu.corpus.images import decode_image
-from cocu.corpus.shards import ShardReader, manifest_shards
+from cocu.corpus.reader import ShardReader
+from cocu.corpus.shards import manifest_shards
 from cocu.corpus.world import NAMES, draw_scene, load_sprites, scene_generator
 from cocu.device import CPU, attention_backend
 from cocu.errors import DataError, NumericsError

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cocu.corpus.images import decode_image
-from cocu.corpus.shards import ShardFile, ShardReader, classify, members
+from cocu.corpus.reader import ShardReader
+from cocu.corpus.shards import ShardFile, classify, members
 from cocu.errors import DataError
 
 BATCH = 256  # samples in memory at a time

@@ -1,4 +1,4 @@
-"""WebDataset shards: a strict reader, a deterministic writer, and random access for training.
+"""WebDataset shards: a strict reader and a deterministic writer.
 
 Takes tar files of `NAME.jpg` + `NAME.txt` members; gives `Pair`s whose key is `corpus/shard/NAME`, in tar order.
 WebDataset's own reader ends quietly where a tar is cut; here the whole tar is checked before its first pair is given,
@@ -10,11 +10,9 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +23,6 @@ from cocu.io import atomic_path, read_json
 IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp"})
 TEXT_SUFFIX = "txt"
 END_OF_ARCHIVE = 2 * tarfile.BLOCKSIZE  # POSIX: two blocks of zeros
-OPEN_SHARDS = 64  # file handles that one reader holds
 
 
 @dataclass(frozen=True)
@@ -135,8 +132,8 @@ def read_pairs(path: Path, corpus: str, skipped: Set[str] = frozenset()) -> Iter
     try:
         for name, span in zip(index.names, index.spans.tolist(), strict=True):
             key = f"{corpus}/{path.stem}/{name}"
-            image = _read(descriptor, path, span[0], span[1])
-            yield Pair(key, image, _decode_caption(_read(descriptor, path, span[2], span[3]), path, key))
+            image = read_span(descriptor, path, span[0], span[1])
+            yield Pair(key, image, decode_caption(read_span(descriptor, path, span[2], span[3]), path, key))
     finally:
         os.close(descriptor)
 
@@ -165,76 +162,6 @@ def check_stems(paths: Iterable[Path]) -> None:
         if path.stem in seen:
             raise DataError(f"{seen[path.stem]} and {path} have the same name: keys would clash. Rename one of them.")
         seen[path.stem] = path
-
-
-class ShardReader:
-    """Random access to the pairs of many shards, numbered in manifest and tar order.
-
-    The tars are indexed once, here; images are read by position when asked for. Copies sent to worker processes open
-    their own files. Raises `DataError` as `index_shard` does, and when a shard's count differs from its manifest's.
-    """
-
-    def __init__(self, files: Sequence[ShardFile], corpus: str) -> None:
-        check_stems(file.path for file in files)
-        self._corpus, self._paths = corpus, [file.path for file in files]
-        self._names: list[NDArray[np.str_]] = []
-        spans = []
-        for file in files:
-            index = index_shard(file.path, file.skipped)
-            if len(index.names) != file.samples:
-                raise DataError(
-                    f"{file.path} holds {len(index.names)} pairs, its manifest says {file.samples}. "
-                    "Run the corpus stage again, or restore the shard."
-                )
-            self._names.append(np.array(index.names))  # packed: millions of str objects would fill the memory
-            spans.append(index.spans)
-        self._starts = np.cumsum([0, *(len(names) for names in self._names)])
-        self._spans = np.concatenate(spans) if spans else np.zeros((0, 4), np.int64)
-        self._handles: OrderedDict[int, int] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._spans)
-
-    def key(self, i: int) -> str:
-        """`corpus/shard/name` of pair i."""
-        shard = self._shard(i)
-        return f"{self._corpus}/{self._paths[shard].stem}/{self._names[shard][i - self._starts[shard]]}"
-
-    def image(self, i: int) -> bytes:
-        """The encoded image of pair i."""
-        return self._bytes(i, 0)
-
-    def caption(self, i: int) -> str:
-        """The caption of pair i."""
-        return _decode_caption(self._bytes(i, 2), self._paths[self._shard(i)], self.key(i))
-
-    def close(self) -> None:
-        """Close the files that are open; they are opened again when needed."""
-        while self._handles:
-            os.close(self._handles.popitem()[1])
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handles": OrderedDict()}
-
-    def __del__(self) -> None:
-        if "_handles" in self.__dict__:
-            self.close()
-
-    def _shard(self, i: int) -> int:
-        if not 0 <= i < len(self):
-            raise IndexError(f"pair {i} of {len(self)}")
-        return int(np.searchsorted(self._starts, i, side="right")) - 1
-
-    def _bytes(self, i: int, column: int) -> bytes:
-        shard = self._shard(i)
-        handle = self._handles.pop(shard, None)
-        if handle is None:
-            if len(self._handles) >= OPEN_SHARDS:
-                os.close(self._handles.popitem(last=False)[1])
-            handle = os.open(self._paths[shard], os.O_RDONLY)
-        self._handles[shard] = handle  # most recently used last
-        offset, size = self._spans[i, column : column + 2].tolist()
-        return _read(handle, self._paths[shard], offset, size)
 
 
 def _open_for_writing(path: Path) -> tarfile.TarFile:
@@ -284,14 +211,16 @@ def _damaged(path: Path, why: str) -> DataError:
     return DataError(f"The shard {path} is not a whole tar file: {why}. Re-download it or remove it from the list.")
 
 
-def _read(descriptor: int, path: Path, offset: int, size: int) -> bytes:
+def read_span(descriptor: int, path: Path, offset: int, size: int) -> bytes:
+    """`size` bytes of an open shard; a `DataError` naming its path when it has become shorter."""
     data = os.pread(descriptor, size, offset)
     if len(data) != size:
         raise _damaged(path, f"it became shorter than byte {offset + size} while it was in use")
     return data
 
 
-def _decode_caption(data: bytes, path: Path, key: str) -> str:
+def decode_caption(data: bytes, path: Path, key: str) -> str:
+    """The text of a caption; a `DataError` naming its key when it is not UTF-8."""
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -100,7 +100,7 @@ def run_oracle(config: Config, *, truth: Path, captions: Path, out: Path) -> Non
             "corpus": truth.name,
             "counts": {"pairs": pairs, "names": len(names), "names_in_vocabulary": len(known)},
             "not_in_vocabulary": sorted(set(names) - known),
-            "inputs": {"vocabulary": file_sha256(captions / "vocabulary.txt")},
+            "inputs": {"vocabulary.txt": file_sha256(captions / "vocabulary.txt")},
             "card": card.card(),
         }
         write_json(temporary / "manifest.json", manifest)

@@ -102,19 +102,20 @@ def join(parts: Sequence[tuple[Ints, NDArray[Any]]]) -> tuple[Ints, NDArray[Any]
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.concatenate([v for _, v in parts])
 
 
-def read_archive(archive: Path, captions: Path) -> Archive:
+def read_archive(archive: Path, captions: Path, shards: Sequence[tuple[str, str]] | None = None) -> Archive:
     """The archive in the folder `archive` of the corpus whose captions are in the folder `captions`.
 
-    Raises `DataError` when a shard's archive is missing, when its keys are not the captions' keys in their order, and
-    when it was made with another vocabulary.
+    `shards` are name and `keys_sha256` of each, in the order of the rows; else those of the captions' manifest. Raises
+    `DataError` when a shard's archive is missing, when its keys are not the shard's in their order, and when it holds
+    concepts that the vocabulary has not.
     """
     described = read_json(captions / "manifest.json")
     size = int(described["vocabulary"]["concepts"])
     parts: dict[str, list[tuple[Ints, NDArray[Any]]]] = {"concepts": [], "scores": [], "clusters": []}
-    for shard in described["shards"]:
-        path = archive / f"{shard['stem']}.parquet"
+    for stem, keys in shards or [(s["stem"], s["keys_sha256"]) for s in described["shards"]]:
+        path = archive / f"{stem}.parquet"
         table = read_table(path, ARCHIVE.names)
-        if keys_sha256(table["key"].to_pylist()) != shard["keys_sha256"]:
+        if keys_sha256(table["key"].to_pylist()) != keys:
             raise DataError(
                 f"{path} is not the archive of {captions / path.name}: their keys differ. Run the archive stage again."
             )

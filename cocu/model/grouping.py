@@ -48,7 +48,8 @@ class Assign(nn.Module):
             q, k = (x - x.mean(1, keepdim=True) for x in (q, k))
             q, k = (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) for x in (q, k))
             k = k * self.scale
-        logits = q @ k.transpose(1, 2) * q.shape[-1] ** -0.5  # (b, g, n)
+        # (b, g, n); float32, since one minus a share and plus it again is not one in bfloat16
+        logits = (q @ k.transpose(1, 2)).float() * q.shape[-1] ** -0.5
         soft = logits.softmax(1)
         noisy = F.gumbel_softmax(logits, dim=1) if self.gumbel and self.training else soft
         hard = torch.zeros_like(noisy).scatter_(1, noisy.argmax(1, keepdim=True), 1.0)

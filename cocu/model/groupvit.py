@@ -125,10 +125,20 @@ class GroupViT(nn.Module):
         """Pixels; an image's sides are multiples of it."""
         return self.config.patch_size
 
+    def embed_image(self, images: Tensor) -> Tensor:
+        """Images (b, 3, H, W), normalised -> unit embeddings (b, e), all that the image-level losses need."""
+        segments, _ = self.image(images)
+        return project(self.image_head, segments.mean(1))
+
     def encode_image(self, images: Tensor) -> ImageOutput:
-        """Images (b, 3, H, W), normalised -> embeddings and maps."""
+        """Images (b, 3, H, W), normalised -> embeddings and maps.
+
+        Images and segments pass the projector as one batch: in training its BatchNorm counts them together, and has
+        then seen what it is asked for in evaluation.
+        """
         segments, maps = self.image(images)
-        return ImageOutput(project(self.image_head, segments.mean(1)), project(self.image_head, segments), maps)
+        projected = project(self.image_head, torch.cat([segments.mean(1, keepdim=True), segments], 1))
+        return ImageOutput(projected[:, 0], projected[:, 1:], maps)
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """Token ids (b, n) -> unit embeddings (b, e).

@@ -19,6 +19,7 @@ from cocu.io import atomic_path, read_json, write_json
 from cocu.model.groupvit import GroupViT
 
 FORMAT = 1
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Normalisation:
 def save_model(folder: Path, model: GroupViT, card: dict[str, Any]) -> None:
     """Weights first, then the description: a folder with `model.json` is whole."""
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    with atomic_path(folder / "model.safetensors") as temporary:
+    with atomic_path(folder / WEIGHTS) as temporary:
         save_file(state, temporary)
     description = {"format": FORMAT, "model": json.loads(model.config.model_dump_json()), **card}
     write_json(folder / "model.json", description)
@@ -52,7 +53,7 @@ def load_model(folder: Path, device: torch.device = CPU) -> tuple[GroupViT, Norm
             f"{folder / 'model.json'} has format {description.get('format')}, and this version reads {FORMAT}: "
             "update cocu, or train again."
         )
-    weights = folder / "model.safetensors"
+    weights = folder / WEIGHTS
     try:
         config = Model.model_validate(description["model"])
         model = GroupViT(config)

@@ -92,6 +92,6 @@ def projector(width: int, layers: int, hidden: int, out: int) -> nn.Module:
 
 
 def project(head: nn.Module, x: Tensor) -> Tensor:
-    """`head` on the last axis of (..., d), then unit length; BatchNorm sees all leading axes as one batch."""
-    y: Tensor = F.normalize(head(x.flatten(0, -2)), dim=-1)
+    """`head` on the last axis of (..., d), then unit length, float32; BatchNorm sees all leading axes as one batch."""
+    y: Tensor = F.normalize(head(x.flatten(0, -2)).float(), dim=-1)
     return y.reshape(*x.shape[:-1], -1)

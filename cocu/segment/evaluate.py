@@ -19,7 +19,7 @@ import torch
 from cocu.config import Clip, Config, Device, suggest
 from cocu.device import pick_device
 from cocu.errors import ConfigError
-from cocu.io import write_json
+from cocu.io import file_sha256, write_json
 from cocu.log import RunCard, say
 from cocu.parallel import in_processes
 from cocu.segment.benchmarks import Benchmark, read_benchmark
@@ -48,6 +48,18 @@ class Source:
 
         assert self.checkpoint is not None
         return benchmark_segmenter(*load_model(self.checkpoint, device=device), benchmark)
+
+    def weights_sha256(self) -> str:
+        """Of which weights the result is: the SHA-256 of a model folder's file, or of the tensors of a CLIP."""
+        if self.clip is None:
+            from cocu.model.hub import WEIGHTS
+
+            assert self.checkpoint is not None
+            return file_sha256(self.checkpoint / WEIGHTS)
+        from cocu.clip.dense import load_dense_clip
+        from cocu.clip.encoder import weights_sha256
+
+        return weights_sha256(load_dense_clip(self.clip, self.stand_in).model)
 
 
 @dataclass(frozen=True)
@@ -116,6 +128,7 @@ def run(
     arm, seed = _arm_and_seed(out)
     definition, section = read_benchmark(benchmark), config.evaluate
     source = pick_source(config, checkpoint, reference, clip)
+    weights = source.weights_sha256()
     work = Run(source, definition, config.device, section.threads, section.limit, section.processes)
     threshold, val_miou = definition.background_threshold, None
     if val is not None and definition.background and not one_label:
@@ -134,6 +147,7 @@ def run(
         "val_miou": val_miou,
         "protocol": definition.protocol_hash(),
         "images": score.images,
+        "weights_sha256": weights,
         "card": card.card(),
     }
     write_json(out, result)

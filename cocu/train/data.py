@@ -1,12 +1,12 @@
 """The training samples: an augmented image, its caption's tokens, and the tokens of its concept prompts.
 
-Takes shards, the captions' side-cars and, for the arms that use one, an archive; gives batches in an order that is a
-function of the seed alone, so that a run can go on from any step and any number of workers sees the same samples.
+Takes shards, the captions' side-cars and, for the arms that use one, an archive, joined by key; gives batches in an
+order that is a function of the seed alone, so that a run can go on from any step. A sample's bits are a function of
+seed, epoch and row.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,24 +14,28 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 from PIL import Image
-from timm.data.transforms_factory import create_transform
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from cocu.config import Augment, Config
+from cocu.config import Config
 from cocu.corpus.images import decode_image
-from cocu.corpus.shards import ShardReader, manifest_shards
+from cocu.corpus.reader import ShardReader
+from cocu.corpus.shards import manifest_shards
 from cocu.curate.sample import sample
-from cocu.curate.tables import Archive, csr, join, read_archive, read_table
-from cocu.errors import DataError
-from cocu.io import read_json
+from cocu.curate.tables import Archive, csr, join, keys_sha256, read_archive, read_table
+from cocu.errors import CocuError, DataError, EnvironmentFault
+from cocu.io import file_sha256, read_json
 from cocu.model.tokenizer import Tokenizer
+from cocu.train.augment import augmentation, seeded
 from cocu.train.prompts import templates
 
 TOKENIZED = 100_000  # texts whose tokens are kept
 ORDER, SAMPLE = 1, 2  # streams of random numbers that a seed is split into
+
+Sample = tuple[Tensor, Tensor, Tensor, int]
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,24 @@ class Batch:
         return Batch(*(t.pin_memory() for t in (self.images, self.captions, self.prompts, self.rows)))
 
 
-class Pairs(Dataset[tuple[Tensor, Tensor, Tensor, int]]):
-    """Item (epoch, i) -> image (3, H, W), caption tokens (n,), prompt tokens (m, n), i; drawn anew each epoch."""
+class Pairs(Dataset[Sample]):
+    """Item (epoch, i) -> image (3, H, W), caption tokens (n,), prompt tokens (m, n), i; drawn anew each epoch.
+
+    `captions` (len(reader)) are the clean ones, of which `candidates` are the concepts, row by row. Raises `DataError`
+    with a sample's key for an image that cannot be decoded or augmented.
+    """
 
     def __init__(
-        self, config: Config, seed: int, reader: ShardReader, candidates: Archive, vocabulary: list[str]
+        self,
+        config: Config,
+        seed: int,
+        reader: ShardReader,
+        captions: pa.ChunkedArray,
+        candidates: Archive,
+        vocabulary: list[str],
     ) -> None:
-        self.reader, self.candidates, self.vocabulary, self.seed = reader, candidates, vocabulary, seed
+        self.reader, self.captions, self.candidates = reader, captions, candidates
+        self.vocabulary, self.seed = vocabulary, seed
         self.prompts = config.train.prompts
         self.tokenizer = Tokenizer(config.model.context_length)
         self.augment = augmentation(config.train.augment, config.model.image_size)
@@ -69,16 +84,33 @@ class Pairs(Dataset[tuple[Tensor, Tensor, Tensor, int]]):
     def __len__(self) -> int:
         return len(self.reader)
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, int]:
+    def __getitem__(self, item: tuple[int, int]) -> Sample:
         epoch, i = item
         rng = np.random.default_rng([self.seed, SAMPLE, epoch, i])
-        image = Image.fromarray(decode_image(self.reader.image(i), self.reader.key(i)))
-        with seeded(int(rng.integers(2**63))):
-            pixels = self.augment(image)
-        caption = self._tokens(self.reader.caption(i))
+        pixels = self._pixels(i, int(rng.integers(2**63)))
+        caption = self._tokens(self.captions[i].as_py())
         prompts = [self._prompt(int(c), rng) for c in self._draw(i, rng)]
         prompts += [caption] * (self.prompts.count - len(prompts))  # an image without enough concepts: its caption
         return pixels, caption, torch.stack(prompts), i
+
+    def __getitems__(self, items: list[tuple[int, int]]) -> list[Sample] | CocuError:
+        """A batch. An error is given, not raised: the DataLoader would bring it to the user as a traceback."""
+        try:
+            return [self[item] for item in items]
+        except CocuError as error:
+            return error
+
+    def _pixels(self, i: int, seed: int) -> Tensor:
+        image = Image.fromarray(decode_image(self.reader.image(i), self.reader.key(i)))
+        try:
+            with seeded(seed):
+                pixels: Tensor = self.augment(image)
+        except Exception as error:  # whatever an operation meets in an odd picture
+            raise DataError(
+                f"The image {self.reader.key(i)} of {image.width} x {image.height} pixels cannot be augmented "
+                f"({error}). Remove the sample from its shard, or change train.augment."
+            ) from error
+        return pixels
 
     def _draw(self, i: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         # Only an archive ranks its concepts; those of a caption, and the true ones, are drawn alike.
@@ -129,73 +161,83 @@ class Order(Sampler[list[tuple[int, int]]]):
             yield [(epoch, int(i)) for i in order[first : first + self.batch_size]]
 
 
-class seeded:
-    """Python's and torch's random numbers from one seed, within; the old state is put back (timm draws from both)."""
+def load_pairs(config: Config, seed: int, corpus: Path, captions: Path, archive: Path | None) -> Pairs:
+    """The data set of an arm: `corpus` is a manifest, `captions` and `archive` are folders of side-cars.
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    Rows are numbered by shard name, whatever the manifest's order. Raises `DataError` where a side-car's keys are not
+    its shard's, row by row, and for an archive that speaks of another vocabulary.
+    """
+    files, name = sorted(manifest_shards(corpus), key=lambda file: file.stem), read_json(corpus)["corpus"]
+    reader = ShardReader(files, name)
+    shards, texts, concepts = [], [], []
+    for number, file in enumerate(files):
+        path, keys = captions / f"{file.stem}.parquet", reader.keys(number)
+        table = read_table(path, ["key", "caption", "concepts"])
+        _same_keys(path, table["key"].to_pylist(), keys)
+        shards.append((file.stem, keys_sha256(keys)))
+        texts += table["caption"].chunks
+        concepts.append(csr(table, "concepts"))
+    if archive:
+        _same_vocabulary(archive, captions)
+        candidates = read_archive(archive, captions, shards)
+    else:  # the captions' own concepts, unranked
+        indptr, ids = join(concepts)
+        candidates = Archive(indptr, ids, np.ones(len(ids), np.float32), np.zeros(len(ids), np.uint16))
+    vocabulary = (captions / "vocabulary.txt").read_text(encoding="utf-8").splitlines()
+    return Pairs(config, seed, reader, pa.chunked_array(texts, pa.string()), candidates, vocabulary)
 
-    def __enter__(self) -> None:
-        self._python, self._torch = random.getstate(), torch.get_rng_state()
-        random.seed(self.seed)
-        torch.default_generator.manual_seed(self.seed)  # the CPU's alone: torch.manual_seed visits every kind of device
 
-    def __exit__(self, *_: object) -> None:
-        random.setstate(self._python)
-        torch.set_rng_state(self._torch)
-
-
-def augmentation(config: Augment, side: int) -> Any:
-    """timm's training transform: PIL image -> float32 (3, side, side), normalised by ImageNet's mean and deviation."""
-    return create_transform(
-        (3, side, side),
-        is_training=True,
-        scale=config.crop_scale,
-        hflip=0.5 if config.flip else 0.0,
-        color_jitter=config.colour_jitter,
-        auto_augment=config.rand_augment or None,
-        re_prob=config.erasing,
-        re_mode="pixel",
-        interpolation="bicubic",
+def _same_keys(path: Path, found: list[str], keys: list[str]) -> None:
+    if found == keys:
+        return
+    row = next((i for i, (a, b) in enumerate(zip(found, keys, strict=False)) if a != b), min(len(found), len(keys)))
+    theirs, ours = (repr(k[row]) if row < len(k) else "none" for k in (found, keys))
+    raise DataError(
+        f"{path} is not of this corpus: the key of its row {row} is {theirs}, and of the shard's {ours}. "
+        "Run the captions stage of this corpus again."
     )
 
 
-def load_pairs(config: Config, seed: int, corpus: Path, captions: Path, archive: Path | None) -> Pairs:
-    """The data set of an arm: `corpus` is a manifest, `captions` and `archive` are folders of side-cars."""
-    files, name = manifest_shards(corpus), read_json(corpus)["corpus"]
-    reader = ShardReader(files, name)
-    candidates = read_archive(archive, captions) if archive else caption_concepts(captions, [f.stem for f in files])
-    if len(candidates) != len(reader):
+def _same_vocabulary(archive: Path, captions: Path) -> None:
+    made_with = read_json(archive / "manifest.json").get("inputs", {}).get("vocabulary.txt")
+    if made_with != file_sha256(captions / "vocabulary.txt"):
         raise DataError(
-            f"{archive or captions} holds {len(candidates)} rows and the corpus {name} {len(reader)} pairs: they do "
-            "not belong together. Run the curation of this corpus again."
+            f"{archive} speaks of another vocabulary than {captions / 'vocabulary.txt'}. Run the archive stage again."
         )
-    vocabulary = (captions / "vocabulary.txt").read_text(encoding="utf-8").splitlines()
-    return Pairs(config, seed, reader, candidates, vocabulary)
 
 
-def caption_concepts(captions: Path, stems: list[str]) -> Archive:
-    """The captions' own concepts in an archive's form, unranked."""
-    indptr, ids = join([csr(read_table(captions / f"{stem}.parquet", ["concepts"]), "concepts") for stem in stems])
-    return Archive(indptr, ids, np.ones(len(ids), np.float32), np.zeros(len(ids), np.uint16))
-
-
-def collate(samples: list[tuple[Tensor, Tensor, Tensor, int]]) -> Batch:
-    """Samples -> batch."""
+def collate(samples: list[Sample] | CocuError) -> Batch | CocuError:
+    """Samples -> batch; an error stays one."""
+    if isinstance(samples, CocuError):
+        return samples
     images, captions, prompts, rows = zip(*samples, strict=True)
     return Batch(torch.stack(images), torch.stack(captions), torch.stack(prompts), torch.tensor(rows))
 
 
-def loader(pairs: Pairs, config: Config, start: int, steps: int) -> DataLoader[Any]:
-    """Batches from step `start` to `steps`, in the order of the seed, whatever the number of workers."""
-    order = Order(len(pairs), config.train.batch_size, pairs.seed, start, steps)
+def batches(pairs: Pairs, config: Config, start: int, steps: int) -> Iterator[Batch]:
+    """Batches from step `start` to `steps`, in the order of the seed, whatever the number of workers.
+
+    Raises what a sample raises, in its own words, and `EnvironmentFault` when a loader process is killed.
+    """
     workers = config.train.workers
-    return DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         pairs,
-        batch_sampler=order,
+        batch_sampler=Order(len(pairs), config.train.batch_size, pairs.seed, start, steps),
         num_workers=workers,
         collate_fn=collate,
         generator=torch.Generator(),  # the default one is the model's: a draw from it here would shift a resumed run
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
     )
+    try:
+        for batch in loader:
+            if isinstance(batch, CocuError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise EnvironmentFault(
+            f"A loader process of the training ended ({error}), most likely for memory: lower train.workers or "
+            "train.batch_size, and run again."
+        ) from error

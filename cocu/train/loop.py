@@ -1,33 +1,34 @@
 """Pre-training of one arm with one seed: pairs, captions and an archive in, a GroupViT checkpoint out.
 
-Loss: InfoNCE of image and caption, plus the multi-label contrastive loss with concept prompts (GroupViT, equations 6
-to 10). The state folder is keyed by all that decides the weights, so a rerun rightly goes on from it or starts anew.
+The state folder is keyed by all that decides the weights, so a rerun rightly goes on from it or starts anew.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import hashlib
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from cocu.config import Config, Train, digest
+from cocu.config import Config, digest
 from cocu.device import attention_backend, pick_device
-from cocu.errors import NumericsError
 from cocu.io import code_fingerprint, file_sha256, read_json, write_text
 from cocu.log import RunCard, progress, say
 from cocu.model.groupvit import GroupViT
 from cocu.model.hub import Normalisation, save_model
-from cocu.model.loss import image_logits, info_nce, multi_label, segment_logits
 from cocu.segment.benchmarks import showcase
 from cocu.segment.score import validation_miou
-from cocu.train.checkpoint import STATE, Progress, append_metrics, locked, restore, save
-from cocu.train.data import Batch, Pairs, load_pairs, loader
+from cocu.train.checkpoint import Progress, append_metrics, check_finite, locked, remove_states, restore, save
+from cocu.train.data import Pairs, batches, load_pairs
 from cocu.train.optim import adamw, learning_rate
+from cocu.train.step import update
 
 VALIDATION_IMAGES = 200
+CHANCE = 0.98  # of ln(batch size): InfoNCE above it tells no image from another
+CHANCE_AFTER = (50, 0.2, 5_000)  # it is looked at after this share of the steps: no fewer than 50, no more than 5,000
 
 
 def run(
@@ -43,26 +44,30 @@ def run(
 ) -> None:
     """Train and write `model.safetensors`, `model.json` and `curve.csv` into `out`; resume from `state` when it can.
 
-    `config` has the arm applied. Raises `DataError` for side-cars that do not belong to the corpus, `NumericsError`
-    when a loss or gradient is not finite (the state stays at the last good checkpoint), `EnvironmentFault` where the
-    GPU that is asked for is missing.
+    `config` has the arm applied, whose name is that of `out`'s folder. Raises `DataError` for side-cars that do not
+    belong to the corpus and for a picture that cannot be used, `NumericsError` when a loss, gradient or weight is not
+    finite (the state stays at the last good checkpoint), `EnvironmentFault` where the GPU that is asked for is missing.
     """
-    card = RunCard("train", arm=out.parent.name, seed=seed, config=config.fingerprint("model", "train"))
+    arm = out.parent.name
+    card = RunCard("train", arm=arm, seed=seed, config=config.fingerprint("model", "train"))
     device = pick_device(config.device)
     torch.set_num_threads(config.train.threads)
     pairs = load_pairs(config, seed, corpus, captions, archive)
     steps = config.train.steps or config.train.epochs * (len(pairs) // config.train.batch_size)
-    folder = state / digest([config.fingerprint("model", "train"), seed, _inputs(corpus, captions, archive)])
+    made_from = inputs(corpus, captions, archive)
+    folder = state / digest([config.fingerprint("model", "train"), seed, made_from])
     with locked(folder), attention_backend(device):
         torch.manual_seed(seed)
         model = GroupViT(config.model, gumbel=config.train.gumbel).to(device)
         optimizer = adamw(model, config.train)
         at = restore(folder, model, optimizer, device)
         curve = _train(config, model, optimizer, pairs, at, steps, folder, val, device)
+        check_finite(model, steps)
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / "curve.csv", "step,val_miou\n" + "".join(f"{s},{m:.4f}\n" for s, m in curve))
-        save_model(out, model, {"card": card.card(), "steps": steps, "pairs": len(pairs)})
-        (folder / STATE).unlink(missing_ok=True)  # heavy, and of no more use; the metrics stay
+        facts = {"arm": arm, "seed": seed, "train": config.train.model_dump(mode="json"), "inputs": made_from}
+        save_model(out, model, {**facts, "steps": steps, "pairs": len(pairs), "card": card.card()})
+        remove_states(folder)
 
 
 def _train(
@@ -77,13 +82,15 @@ def _train(
     device: torch.device,
 ) -> tuple[tuple[int, float], ...]:
     train, curve = config.train, at.curve
-    batches = loader(pairs, config, at.step, steps)
-    for step, batch in enumerate(progress(batches, total=len(batches), what="training"), start=at.step + 1):
+    ahead = progress(batches(pairs, config, at.step, steps), total=steps - at.step, what="training")
+    watch = ChanceWatch(train.batch_size, steps)
+    for step, batch in enumerate(ahead, start=at.step + 1):
         rate = learning_rate(step - 1, steps, train)
         for group in optimizer.param_groups:
             group["lr"] = rate
         model.train()
-        loss, norm = update(model, optimizer, batch.to(device), train, pairs)
+        loss, norm = update(model, optimizer, batch.to(device), train, pairs.reader.key)
+        watch.see(step, loss["info_nce"])
         if step % train.log_every == 0 or step == steps:
             append_metrics(
                 folder, {"step": step, **loss, "gradient_norm": norm, "lr": rate, "scale": model.scale().item()}
@@ -95,44 +102,27 @@ def _train(
     return curve
 
 
-def update(
-    model: GroupViT, optimizer: torch.optim.Optimizer, batch: Batch, train: Train, pairs: Pairs
-) -> tuple[dict[str, float], float]:
-    """One optimiser step -> the losses and the norm of the gradient before it was clipped."""
-    with autocast(train, batch.images.device):
-        info, labels = losses(model, batch, train.multi_label_level)
-    loss = info + labels
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = nn.utils.clip_grad_norm_(model.parameters(), train.clip_grad)
-    if not torch.isfinite(loss + norm):
-        keys = ", ".join(pairs.reader.key(int(i)) for i in batch.rows[:4])
-        raise NumericsError(
-            f"The loss is {loss.item()} and its gradient's norm {norm.item()}, in a batch that begins with {keys}. "
-            "The last checkpoint is whole: lower train.lr, or look at these samples, and run again."
-        )
-    optimizer.step()
-    return {"info_nce": info.item(), "multi_label": labels.item()}, float(norm)
+class ChanceWatch:
+    """Says once when InfoNCE stays at chance, which is ln(batch size): a run of days would learn nothing."""
 
+    def __init__(self, batch_size: int, steps: int) -> None:
+        least, share, most = CHANCE_AFTER
+        self.batch_size, self.after = batch_size, max(least, min(most, round(share * steps)))
+        self.seen: list[float] = []
 
-def losses(model: GroupViT, batch: Batch, level: str) -> tuple[Tensor, Tensor]:
-    """InfoNCE and the multi-label loss of a batch; captions and prompts pass the text encoder together."""
-    b, m, _ = batch.prompts.shape
-    image = model.encode_image(batch.images)
-    text = model.encode_text(torch.cat([batch.captions, batch.prompts.flatten(0, 1)]))
-    prompts, scale = text[b:].unflatten(0, (b, m)), model.scale()
-    if level == "segment":
-        logits = segment_logits(image.segments.float(), prompts.float(), scale)
-    else:
-        logits = image_logits(image.embedding.float(), prompts.float(), scale)
-    return info_nce(image.embedding.float(), text[:b].float(), scale), multi_label(logits)
-
-
-def autocast(train: Train, device: torch.device) -> AbstractContextManager[Any]:
-    """bfloat16 where the configuration asks for it."""
-    if train.precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+    def see(self, step: int, info_nce: float) -> None:
+        """Take the loss of `step`, from 1; the mean over the second half of the time is what counts."""
+        if self.after // 2 < step <= self.after:
+            self.seen.append(info_nce)
+        if step != self.after:
+            return
+        mean, chance = sum(self.seen) / len(self.seen), math.log(self.batch_size)
+        if mean > CHANCE * chance:
+            say(
+                f"Warning: after {step} steps InfoNCE is {mean:.3f}, and chance is {chance:.3f} with {self.batch_size} "
+                "pairs a step: the model tells no image from another. Lower train.lr, lengthen the warm-up, or look at "
+                "the captions."
+            )
 
 
 def _validate(config: Config, model: GroupViT, val: Path) -> float:
@@ -142,8 +132,16 @@ def _validate(config: Config, model: GroupViT, val: Path) -> float:
     return score
 
 
-def _inputs(corpus: Path, captions: Path, archive: Path | None) -> list[str]:
-    """Hashes of what the weights come from: shards, side-cars and code."""
-    tables = [p for folder in (captions, archive) if folder for p in sorted(folder.glob("*.parquet"))]
-    shards = [s["sha256"] for s in read_json(corpus)["shards"]]
-    return [*shards, *map(file_sha256, tables), file_sha256(captions / "vocabulary.txt"), code_fingerprint(__name__)]
+def inputs(corpus: Path, captions: Path, archive: Path | None) -> dict[str, Any]:
+    """Hashes of what the weights come from: shards, side-cars, vocabulary and code; None where there is no archive."""
+    return {
+        "shards": _joined(sorted(str(shard["sha256"]) for shard in read_json(corpus)["shards"])),
+        "captions": _joined(map(file_sha256, sorted(captions.glob("*.parquet")))),
+        "vocabulary": file_sha256(captions / "vocabulary.txt"),
+        "archive": _joined(map(file_sha256, sorted(archive.glob("*.parquet")))) if archive else None,
+        "code": code_fingerprint(__name__),
+    }
+
+
+def _joined(hashes: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()

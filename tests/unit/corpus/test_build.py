@@ -8,7 +8,8 @@ import pytest
 from cocu.config import Config
 from cocu.corpus import build
 from cocu.corpus.images import decode_image
-from cocu.corpus.shards import ShardReader, manifest_shards, read_pairs
+from cocu.corpus.reader import ShardReader
+from cocu.corpus.shards import manifest_shards, read_pairs
 from cocu.corpus.truth import read_truth
 from cocu.corpus.world import NAMES
 from cocu.errors import ConfigError

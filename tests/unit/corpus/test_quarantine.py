@@ -8,7 +8,8 @@ import pytest
 
 from cocu.corpus import images
 from cocu.corpus.quarantine import Inspection, check_share, inspect_shard
-from cocu.corpus.shards import ShardFile, ShardReader, index_shard
+from cocu.corpus.reader import ShardReader
+from cocu.corpus.shards import ShardFile, index_shard
 from cocu.errors import DataError
 from tests.unit.corpus.test_shards import jpeg
 

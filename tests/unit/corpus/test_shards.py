@@ -1,7 +1,6 @@
 """Shards: what is written is read back in order; what is damaged is refused, and named."""
 
 import io
-import pickle
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -149,38 +148,6 @@ def test_the_writer_refuses_names_that_the_reader_would(tmp_path: Path, names: l
     with pytest.raises(DataError, match=r"s\.tar.*sample name"):
         shards.write_shard(tmp_path / "s.tar", [(n, b"i", "t") for n in names])
     assert list(tmp_path.iterdir()) == []
-
-
-def test_reader_gives_pairs_across_shards_and_survives_pickling(shard: Path, tmp_path: Path) -> None:
-    other = tmp_path / "00004.tar"
-    shards.write_shard(other, [("z", b"last", "the end")])
-    files = [shards.ShardFile(shard, "00003", 4), shards.ShardFile(other, "00004", 1)]
-    reader = shards.ShardReader(files, "web")
-    expected = [p for f in files for p in shards.read_pairs(f.path, "web")]
-    assert reader.image(4) == b"last"
-    copy = pickle.loads(pickle.dumps(reader))
-    assert [shards.Pair(copy.key(i), copy.image(i), copy.caption(i)) for i in range(len(copy))] == expected
-    for i in (-1, 5):
-        with pytest.raises(IndexError):
-            reader.key(i)
-
-
-def test_reader_holds_few_files_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "OPEN_SHARDS", 2)
-    files = []
-    for i in range(4):
-        shards.write_shard(tmp_path / f"{i}.tar", [("a", bytes([i]), "t")])
-        files.append(shards.ShardFile(tmp_path / f"{i}.tar", str(i), 1))
-    reader = shards.ShardReader(files, "c")
-    assert [reader.image(i) for i in (0, 1, 2, 0, 3, 1)] == [bytes([i]) for i in (0, 1, 2, 0, 3, 1)]
-    assert len(reader._handles) == 2
-
-
-def test_reader_refuses_counts_that_differ_and_clashing_names(shard: Path) -> None:
-    with pytest.raises(DataError, match=r"00003\.tar holds 4 pairs, its manifest says 5"):
-        shards.ShardReader([shards.ShardFile(shard, "00003", 5)], "web")
-    with pytest.raises(DataError, match="same name"):
-        shards.ShardReader([shards.ShardFile(shard, "00003", 4)] * 2, "web")
 
 
 def test_manifest_paths_are_relative_to_it(tmp_path: Path) -> None:

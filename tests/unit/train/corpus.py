@@ -12,7 +12,7 @@ from PIL import Image
 from cocu.config import Config, validate
 from cocu.corpus.shards import write_shard
 from cocu.curate.tables import CAPTIONS, Archive, keys_sha256, write_archive, write_table
-from cocu.io import write_json, write_text
+from cocu.io import file_sha256, write_json, write_text
 
 PAIRS, SHARDS = 12, 2
 VOCABULARY = ("dog", "cat", "grass")
@@ -27,8 +27,11 @@ class Files:
     archive: Path
 
 
-def make_files(root: Path) -> Files:
-    """24 pairs in two shards; every caption names a dog, every archive row a cat and then grass."""
+def make_files(root: Path, name: str = "toy", side: int = 32) -> Files:
+    """24 pairs in two shards; every caption names a dog, every archive row a cat and then grass.
+
+    The captions in the tars have tags, which the side-cars have not.
+    """
     rng = np.random.default_rng(0)
     shards, described = [], []
     captions, archive = root / "captions", root / "archive"
@@ -37,20 +40,23 @@ def make_files(root: Path) -> Files:
         samples = []
         for i in range(PAIRS):
             stream = io.BytesIO()
-            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(stream, "JPEG")
-            samples.append((f"{i:05d}", stream.getvalue(), f"a photo of dog {i}"))
+            Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(stream, "JPEG")
+            samples.append((f"{i:05d}", stream.getvalue(), f"<b>a photo</b> of dog {s}{i}"))
         write_shard(root / f"{stem}.tar", samples)
-        keys = [f"toy/{stem}/{name}" for name, _, _ in samples]
-        columns = {"key": keys, "caption": [c for _, _, c in samples], "concepts": [[0]] * PAIRS}
+        keys = [f"{name}/{stem}/{sample}" for sample, _, _ in samples]
+        clean = [f"a photo of dog {s}{i}" for i in range(PAIRS)]
+        columns = {"key": keys, "caption": clean, "concepts": [[0]] * PAIRS}
         write_table(captions / f"{stem}.parquet", CAPTIONS, columns)
         row = np.arange(PAIRS + 1, dtype=np.int64) * 2
         ids, scores = np.array([1, 2] * PAIRS, np.uint16), np.array([2.0, 1.0] * PAIRS, np.float32)
         write_archive(archive / f"{stem}.parquet", keys, Archive(row, ids, scores, np.zeros(2 * PAIRS, np.uint16)))
         shards.append({"path": f"{stem}.tar", "samples": PAIRS, "sha256": stem})
         described.append({"stem": stem, "rows": PAIRS, "keys_sha256": keys_sha256(keys)})
-    write_json(root / "manifest.json", {"corpus": "toy", "shards": shards})
+    write_json(root / "manifest.json", {"corpus": name, "shards": shards})
     write_json(captions / "manifest.json", {"vocabulary": {"concepts": len(VOCABULARY)}, "shards": described})
     write_text(captions / "vocabulary.txt", "\n".join(VOCABULARY) + "\n")
+    made_with = {"vocabulary.txt": file_sha256(captions / "vocabulary.txt")}
+    write_json(archive / "manifest.json", {"inputs": made_with})
     return Files(root / "manifest.json", captions, archive)
 
 
