@@ -55,6 +55,7 @@ STYLE: Any = {  # matplotlib types its keys as a list of literals
 }
 GREY = "#8c8c8c"
 BASELINE, TREATMENT = "#E69F00", "#0072B2"
+NEUTRAL, BAR = "#bdbdbd", 0.68  # a bar of no arm; the height of a bar, of the distance between two
 OTHERS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 MEASURE_TITLES = {"precision": "precision", "recall": "recall of all true", "recall_missing": "recall of the missing"}
 Values = npt.NDArray[np.float64]
@@ -75,6 +76,11 @@ def arm_colours(config: Config) -> dict[str, str]:
     fixed = {config.report.baseline: BASELINE, config.report.treatment: TREATMENT, ONE_LABEL: GREY}
     others = [arm for arm in (*config.arms, *config.references) if arm not in fixed]
     return fixed | {arm: OTHERS[i % len(OTHERS)] for i, arm in enumerate(others)}
+
+
+def sides(config: Config) -> list[str]:
+    """Baseline and treatment."""
+    return list(dict.fromkeys((config.report.baseline, config.report.treatment)))
 
 
 def draw_miou(config: Config, rows: Sequence[Row]) -> Figure:
@@ -167,7 +173,7 @@ def draw_curves(config: Config, curves: Mapping[str, tuple[Values, Values]]) -> 
     figure = Figure(figsize=(6.4, 3.7), layout="constrained")
     axes = figure.subplots()
     ends: list[tuple[float, str]] = []
-    main = (config.report.baseline, config.report.treatment)
+    main = sides(config)
     for arm, (steps, values) in curves.items():
         mean = values.mean(axis=0)
         if arm in main and len(values) > 1:
@@ -202,22 +208,28 @@ def _label_ends(
         )  # fmt: skip
 
 
-def draw_quality(config: Config, rows: Sequence[QualityRow]) -> Figure:
-    """A panel a measure, a bar a source; the sources of the two arms' prompts have their colours and names."""
-    colours = dict.fromkeys(SOURCES, "#bdbdbd")
-    labels = dict(SOURCES)
-    for arm, colour in ((config.report.baseline, BASELINE), (config.report.treatment, TREATMENT)):
+def arms_of_sources(config: Config) -> dict[str, list[str]]:
+    """The sides of the comparison that each source of concepts feeds; the truth, as a source, has no row."""
+    fed: dict[str, list[str]] = {source: [] for source in SOURCES}
+    for arm in sides(config):
         prompts = config.arm(arm).train.prompts
-        source = "caption" if prompts.source == "caption" else prompts.sampling
-        colours[source] = colour
-        labels[source] = f"{arm}: {labels[source]}"
-    figure = Figure(figsize=(8.6, 2.35), layout="constrained")
+        if prompts.source != "truth":
+            fed["caption" if prompts.source == "caption" else prompts.sampling].append(arm)
+    return fed
+
+
+def draw_quality(config: Config, rows: Sequence[QualityRow]) -> Figure:
+    """A panel a measure, a bar a source, with the names and colours of the arms that it feeds: two share the bar."""
+    colours, fed = arm_colours(config), arms_of_sources(config)
+    figure = Figure(figsize=(8.6, 0.25 * len(rows) + 1.1), layout="constrained")
     panels = figure.subplots(1, len(MEASURE_TITLES), sharey=True)
     positions = np.arange(len(rows))
     for axes, (measure, title) in zip(panels, MEASURE_TITLES.items(), strict=True):
         for y, row in zip(positions, rows, strict=True):
             summary = row.measures[measure]
-            axes.barh(y, summary.mean, height=0.68, color=colours[row.source])
+            shades = [colours[arm] for arm in fed[row.source]] or [NEUTRAL]
+            tops = np.linspace(y - BAR / 2, y + BAR / 2, len(shades), endpoint=False)
+            axes.barh(tops, summary.mean, height=BAR / len(shades), align="edge", color=shades)
             if not math.isnan(summary.sd):
                 axes.errorbar(summary.mean, y, xerr=summary.sd, color="#333333", capsize=2, linewidth=1)
             end = summary.mean + (0.0 if math.isnan(summary.sd) else summary.sd)
@@ -227,15 +239,20 @@ def draw_quality(config: Config, rows: Sequence[QualityRow]) -> Figure:
         axes.set_title(title)
         axes.set_xlabel("%")
         axes.tick_params(axis="y", length=0)
-    panels[0].set_yticks(positions, [labels[row.source] for row in rows])
+    panels[0].set_yticks(positions, [_bar_name(fed[row.source], row.source) for row in rows])
     panels[0].set_ylim(len(rows) - 0.45, -0.55)
-    _note(figure, config)
+    fed_none = [arm for arm in sides(config) if not any(arm in arms for arms in fed.values())]
+    _note(figure, config, *(f"No bar is {arm}'s: its concepts are the truth." for arm in fed_none))
     return figure
 
 
-def _note(figure: Figure, config: Config) -> None:
-    for sentence in clip_note(config):
-        figure.supxlabel(sentence, x=0.995, ha="right", fontsize=7.5, color="#666666")
+def _bar_name(arms: Sequence[str], source: str) -> str:
+    return f"{' and '.join(arms)}: {SOURCES[source]}" if arms else SOURCES[source]
+
+
+def _note(figure: Figure, config: Config, *more: str) -> None:
+    if sentences := [*clip_note(config), *more]:
+        figure.supxlabel("\n".join(sentences), x=0.995, ha="right", fontsize=7.5, color="#666666")
 
 
 def _seeds(config: Config) -> str:

@@ -2,8 +2,9 @@
 
 Takes the truth, the captions' concepts and the archive of one corpus; gives quality.json: precision |P and T| / |P|,
 recall |P and T| / |T| and recall of the missing |P and (T - C)| / |T - C|, sums over all pairs, for the caption's
-concepts C, the whole archive, and the three ways to draw from it (P: distinct concepts given, T: visible concepts).
+concepts C, the whole archive, and the four ways to draw from it (P: distinct concepts given, T: visible concepts).
 A concept that is no name of the truth is wrong; a name that the vocabulary lacks cannot be recalled, and counts.
+The draws follow the treatment's prompts, so that each row is what an arm with its sampling would be given.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from cocu.curate.tables import Archive, csr, join, read_archive, read_table
 from cocu.errors import DataError
 from cocu.io import read_json, write_json
 from cocu.log import RunCard
+from cocu.sections import Prompts, Sampling
 
 Ints = npt.NDArray[np.int64]
 Csr = tuple[Ints, npt.NDArray[Any]]  # row i is values[indptr[i]:indptr[i + 1]]
@@ -31,10 +33,11 @@ SOURCES = {  # the rows of the table, in order, with their titles
     "caption": "caption nouns",
     "archive": "whole archive",
     "uniform": "drawn at random from it",
+    "softmax": "drawn by softmax of the score",
     "top": "top of the ranking",
     "cluster": "cluster sampling",
 }
-DRAWS: tuple[Literal["uniform", "top", "cluster"], ...] = ("uniform", "top", "cluster")
+DRAWS: tuple[Sampling, ...] = ("uniform", "softmax", "top", "cluster")
 MEASURES = ("precision", "recall", "recall_missing", "concepts")
 
 
@@ -71,13 +74,11 @@ def run(config: Config, *, truth: Path, captions: Path, archive: Path, out: Path
         said.append(csr(table, "concepts"))
     caption = join(said)
     vocabulary = (captions / "vocabulary.txt").read_text(encoding="utf-8").splitlines()
-    prompts = config.arm(config.report.treatment).train.prompts
     result = measure_sources(
         join_truth(np.concatenate(visible), names, vocabulary, caption),
         caption,
         read_archive(archive, captions),
-        count=prompts.count,
-        temperature=prompts.temperature,
+        config.arm(config.report.treatment).train.prompts,
         seed=config.report.seed,
     )
     write_json(out, {"corpus": truth.name, **result, "card": card.card()})
@@ -94,26 +95,23 @@ def join_truth(visible: Flags, names: Sequence[str], vocabulary: Sequence[str], 
     return Visible(visible, mentioned, column)
 
 
-def measure_sources(
-    truth: Visible, caption: Csr, archive: Archive, *, count: int, temperature: float, seed: int
-) -> dict[str, Any]:
+def measure_sources(truth: Visible, caption: Csr, archive: Archive, prompts: Prompts, *, seed: int) -> dict[str, Any]:
     """`MEASURES` of each of `SOURCES`, the number of pairs, the mean archive size, and the share that captions mention.
 
-    `count` concepts a pair are drawn with `seed`, by cluster at `temperature`.
+    Each of `DRAWS` takes the count, temperature and replacement of `prompts`, and the same random numbers from `seed`.
     """
     given: dict[str, Csr] = {"caption": caption, "archive": (archive.indptr, archive.concepts)}
+    draws = np.random.default_rng(seed).random((len(archive), 2 * prompts.count))
     for sampling in DRAWS:
-        rng = np.random.default_rng(seed)
-        draws = rng.random((len(archive), 2 * count))
         ids = sample(
             archive,
             np.arange(len(archive)),
             draws,
             sampling=sampling,
-            temperature=temperature,
-            replacement=sampling == "cluster",
+            temperature=prompts.temperature,
+            replacement=prompts.replacement,
         )
-        given[sampling] = (count * np.arange(len(archive) + 1), ids.ravel())
+        given[sampling] = (prompts.count * np.arange(len(archive) + 1), ids.ravel())
     return {
         "pairs": len(truth.visible),
         "sources": {source: measure(truth, given[source]) for source in SOURCES},

@@ -234,12 +234,14 @@ def archive_markdown(config: Config, rows: Sequence[QualityRow]) -> str:
     for row in rows:
         lines.append(f"| {SOURCES[row.source]} | {' | '.join(spread(row.measures[m]) for m in MEASURES)} |")
     count = rows[0].measures[MEASURES[0]].count
-    drawn = config.arm(config.report.treatment).train.prompts.count
+    prompts = config.arm(config.report.treatment).train.prompts
+    again = "with" if prompts.replacement else "without"
     lines += [
         "",
         "Against the truth of the composed scenes, in percent, over all pairs of a corpus"
         + (f"; mean ± sample standard deviation over {count} corpora." if count > 1 else "."),
-        f"The last three rows draw {drawn} concepts a pair. Missing: visible, and not named by the caption. "
+        f"The last four rows draw {prompts.count} concepts a pair at temperature {prompts.temperature:g} {again} "
+        f"replacement, as `{config.report.treatment}` is set. Missing: visible, and not named by the caption. "
         "Distinct concepts: how many a pair is given, on average.",
         *clip_note(config),
     ]

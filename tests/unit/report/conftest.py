@@ -10,6 +10,8 @@ import pytest
 
 from cocu.config import Config, validate
 
+SOURCES = ("caption", "archive", "uniform", "softmax", "top", "cluster")
+SHARES = ("precision", "recall", "recall_missing")
 MIOU = {"groupvit": (10.0, 20.0), "cocu": (15.0, 27.0), "one_label": (8.0, 8.0)}  # by seed 1, 2
 
 
@@ -37,6 +39,20 @@ def two_benchmarks(config: Config) -> Config:
 
 
 @pytest.fixture
+def three_seeds(config: Config) -> Config:
+    """Another order of arms, benchmarks and seeds, and an interval of 80 %."""
+    return validate(
+        config.model_dump()
+        | {
+            "seeds": [4, 1, 9],
+            "arms": {"cocu": {"train": {"prompts": {"source": "archive"}}}, "groupvit": {}},
+            "evaluate": {"benchmarks": ["mini_voc", "mini_context"]},
+            "report": {"confidence": 0.8},
+        }
+    )
+
+
+@pytest.fixture
 def write_metrics(tmp_path: Path) -> Callable[..., Path]:
     """Writes the metrics of `MIOU`, on mini_voc with 10 points more; `changes` maps (arm, seed) to keys that differ."""
 
@@ -55,11 +71,17 @@ def write_metrics(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def quality_files(tmp_path: Path) -> list[Path]:
-    """Two corpora; in the second every share is 0.1 larger and a pair has one concept more."""
+    """Two corpora; every source and measure has a value of its own, and the measures rise by different steps.
+
+    Source k has precision 0.2 + k/10 and 0.05 more in the second corpus, recall 0.22 + k/10 and 0.1 more, recall of the
+    missing 0.24 + k/10 and 0.15 more, and 2 + k/10 concepts and one more.
+    """
     paths = []
     for i in range(2):
-        shares = dict.fromkeys(("precision", "recall", "recall_missing"), 0.5 + 0.1 * i)
-        sources = {s: {**shares, "concepts": 2.0 + i} for s in ("caption", "archive", "uniform", "top", "cluster")}
+        sources = {}
+        for k, source in enumerate(SOURCES):
+            shares = {m: 0.2 + 0.1 * k + 0.02 * j + 0.05 * (j + 1) * i for j, m in enumerate(SHARES)}
+            sources[source] = {**shares, "concepts": 2.0 + 0.1 * k + i}
         paths.append(tmp_path / f"quality{i}.json")
         paths[-1].write_text(json.dumps({"sources": sources}))
     return paths
