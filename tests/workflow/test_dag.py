@@ -186,6 +186,36 @@ def test_the_dag_is_visible_without_the_data(done: Checkout, name: str, blocks: 
     }
 
 
+def reserved(checkout: Checkout, *arguments: str) -> dict[str, int]:
+    """The rules whose jobs ask for GPUs, and how many; a file that includes the Snakefile reads them from its rules."""
+    lines = (
+        'include: "Snakefile"\nfor r in workflow.rules:\n    print("GPUS", r.name, r.resources.get("gpu").value or 0)\n'
+    )
+    (checkout.root / "gpus.smk").write_text(lines)
+    said = checkout.snakemake("-n", "--snakefile", "gpus.smk", *arguments)
+    counts = {line.split()[1]: int(line.split()[2]) for line in said.splitlines() if line.startswith("GPUS ")}
+    assert {"corpus", "embed", "train", "evaluate", "panel"} <= set(counts)
+    return {rule: count for rule, count in counts.items() if count}
+
+
+def test_a_job_asks_for_the_gpus_that_it_uses(done: Checkout) -> None:
+    """The stand-in CLIP and what it embeds stay on the CPU, as does the panel."""
+    trained = {"train": 1, "evaluate": 1, "evaluate_reference": 1}
+    searched = {"archive_block": 1, "archive": 1}
+    assert reserved(done, *SMOKE) == trained | searched
+    over = {"curate": {"search": {"index": "lists"}}, "evaluate": {"processes": 4}}
+    assert reserved(done, *overlay(done, over)) == trained | {"evaluate": 4, "evaluate_reference": 4}
+    # where blocks make the archive, the last job only lists them
+    embedded = {"embed": 1, "embed_vocabulary": 1, "archive_block": 1}
+    assert reserved(done, "--configfile", "config/cc3m.yaml") == trained | embedded
+
+
+@pytest.mark.parametrize("name", ["smoke", "cc3m"])
+def test_on_the_cpu_no_job_asks_for_a_gpu(done: Checkout, name: str) -> None:
+    (done.root / "config/over.yaml").write_text("device: cpu\nevaluate: {processes: 2}\n")
+    assert reserved(done, "--configfile", f"config/{name}.yaml", "config/over.yaml") == {}
+
+
 def test_without_the_data_the_corpus_says_what_is_missing(checkout: Checkout) -> None:
     said = checkout.snakemake("--cores", "1", "--configfile", "config/cc3m.yaml", code=1)
     assert "cocu: 332 of 332 shards of corpus.shards are missing" in said

@@ -97,6 +97,11 @@ def minutes(mini, full):
     return lambda wildcards, attempt: attempt * (mini if MINI else full)
 
 
+def gpus(number):
+    """GPUs that a job takes, by what it computes: none where the configuration keeps all of it on the CPU."""
+    return 0 if CFG.device == "cpu" else number
+
+
 # Where the prompts of an arm come from, beside the captions: a folder of the curation.
 PROMPT_FOLDERS = {"caption": None, "archive": "archive", "truth": "oracle"}
 

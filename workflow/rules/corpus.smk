@@ -71,7 +71,6 @@ if STAND_IN:
         conda:
             ENV
         resources:
-            gpu=1,
             mem_mb=memory(3000, 3000),
             runtime=minutes(30, 30),
         params:

@@ -4,6 +4,9 @@ CURATION = f"{R}/curation/{{corpus}}"
 STAND_IN_FILE = [f"{R}/clip/manifest.json"] if STAND_IN else []
 STAND_IN_OPTION = options(clip=f"{R}/clip" if STAND_IN else None)
 POOL_WORDS = f"{CFG.curate.pool}/captions/vocabulary.txt" if CFG.curate.pool else ""
+# The stand-in's embeddings are made on the CPU, alike on every machine; so are the searches that approximate.
+CLIP_GPUS = gpus(0 if STAND_IN else 1)
+SEARCH_GPUS = gpus(1 if CFG.curate.search.index in ("auto", "exact") else 0)
 WORDS = [file for file in (CFG.curate.vocabulary.file or POOL_WORDS,) if file]
 
 
@@ -47,7 +50,7 @@ rule embed:
         ENV
     threads: CFG.clip.threads
     resources:
-        gpu=1,
+        gpu=CLIP_GPUS,
         mem_mb=memory(2000, 16000),
         runtime=minutes(10, 240),
     params:
@@ -76,7 +79,7 @@ rule embed_vocabulary:
         ENV
     threads: CFG.clip.threads
     resources:
-        gpu=1,
+        gpu=CLIP_GPUS,
         mem_mb=memory(2000, 8000),
         runtime=minutes(10, 30),
     params:
@@ -109,7 +112,7 @@ rule archive_block:
         ENV
     threads: CFG.curate.threads
     resources:
-        gpu=1,
+        gpu=SEARCH_GPUS,
         mem_mb=memory(2000, 64000),
         runtime=minutes(10, 1440),
     params:
@@ -143,7 +146,7 @@ rule archive:
         ENV
     threads: CFG.curate.threads
     resources:
-        gpu=0 if ARCHIVE_BLOCKS else 1,
+        gpu=0 if ARCHIVE_BLOCKS else SEARCH_GPUS,
         mem_mb=memory(2000, 64000),
         runtime=minutes(10, 1440),
     params:

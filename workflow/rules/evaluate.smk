@@ -22,7 +22,7 @@ rule evaluate:
         ENV
     threads: EVALUATION_THREADS
     resources:
-        gpu=CFG.evaluate.processes,
+        gpu=gpus(CFG.evaluate.processes),
         mem_mb=memory(3000, 16000),
         runtime=minutes(20, 240),
     params:
@@ -56,7 +56,7 @@ rule evaluate_reference:
         ENV
     threads: EVALUATION_THREADS
     resources:
-        gpu=CFG.evaluate.processes,
+        gpu=gpus(CFG.evaluate.processes),
         mem_mb=memory(3000, 16000),
         runtime=minutes(20, 240),
     params:

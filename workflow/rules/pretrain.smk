@@ -22,7 +22,7 @@ rule train:
         ENV
     threads: CFG.train.threads
     resources:
-        gpu=1,
+        gpu=gpus(1),
         mem_mb=memory(3000, 64000),
         runtime=minutes(60, 10080),
     params:

@@ -96,7 +96,6 @@ rule panel:
         ENV
     threads: CFG.evaluate.threads
     resources:
-        gpu=1,
         mem_mb=memory(3000, 16000),
         runtime=minutes(20, 60),
     params:
