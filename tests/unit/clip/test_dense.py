@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from cocu.clip.dense import DenseClip, load_dense_clip
-from cocu.clip.encoder import MEAN, load_encoder
+from cocu.clip.encoder import MEAN, STD, load_encoder
 from cocu.config import Clip
 from cocu.errors import ConfigError
 from cocu.segment.zero_shot import Patches, look
@@ -70,6 +71,39 @@ def test_positions_are_interpolated_to_other_sizes() -> None:
     seen = dense(model).encode_image(torch.randn(1, 3, 40, 64))
     assert seen.grid == (5, 8) and seen.segments.shape == (1, 40, 24)
     torch.testing.assert_close(seen.segments.norm(dim=-1), torch.ones(1, 40))
+
+
+@torch.no_grad()
+def test_at_another_size_it_is_the_model_with_bicubic_positions() -> None:
+    """A model of 5 x 8 patches whose positions were interpolated by hand, with Keys' kernel (a = -0.75)."""
+
+    def weights(of: int, to: int) -> torch.Tensor:  # (to, of)
+        matrix = torch.zeros(to, of)
+        for i in range(to):
+            centre = (i + 0.5) * of / to - 0.5
+            for j in range(math.floor(centre) - 1, math.floor(centre) + 3):
+                x = abs(centre - j)
+                near = 1.25 * x**3 - 2.25 * x**2 + 1
+                far = -0.75 * (x**3 - 5 * x**2 + 8 * x - 4)
+                matrix[i, min(max(j, 0), of - 1)] += near if x <= 1 else far
+        return matrix
+
+    model, images = make(), torch.randn(2, 3, 40, 64)
+    seen = dense(model).encode_image(images)
+    places = model.visual.positional_embedding[1:].reshape(4, 4, 32)
+    larger = torch.einsum("yr,xc,rcw->yxw", weights(4, 5), weights(4, 8), places).flatten(0, 1)
+    model.visual.positional_embedding = torch.nn.Parameter(torch.cat([model.visual.positional_embedding[:1], larger]))
+    model.visual.grid_size = (5, 8)
+    expected = model.encode_image(images, normalize=True)
+    torch.testing.assert_close(seen.embedding, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.segments, dense(model).encode_image(images).segments, atol=1e-5, rtol=0)
+
+
+def test_the_normalisation_is_what_open_clip_says_of_the_model() -> None:
+    model = dense(make())
+    assert (model.normalisation.mean, model.normalisation.std) == (MEAN, STD)
+    model.model.visual.preprocess_cfg = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    assert (model.normalisation.mean, model.normalisation.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cocu.clip import embed
@@ -69,6 +70,62 @@ def test_only_what_does_not_match_is_embedded_again(
     write_json(tmp_path / "00001.made", made)
     assert run() == [16]
     assert read_json(tmp_path / "0.json")["shards"] == first
+
+
+@pytest.mark.parametrize("change", ["shard", "corpus", "clip", "code"])
+def test_other_inputs_are_embedded_again(
+    config: Config, corpus: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    def times() -> list[int]:
+        embed.run_images(config, corpus=manifest, clip=folder, block=1, out=tmp_path / "out/1.json")
+        return [(tmp_path / f"out/00002.{suffix}").stat().st_mtime_ns for suffix in ("npy", "made")]
+
+    value, manifest, folder = read_json(corpus), tmp_path / "manifest.json", clip
+    for shard in value["shards"]:
+        shard["path"] = str(corpus.parent / shard["path"])
+    write_json(manifest, value)
+    first = times()
+    assert times() == first
+    if change == "shard":
+        value["shards"][2]["sha256"] = "of other pictures"
+    elif change == "corpus":
+        value["corpus"] = "another"
+    elif change == "clip":
+        folder = tmp_path / "clip"
+        weights = load_file(clip / "model.safetensors")
+        save_file(weights | {"logit_scale": weights["logit_scale"] + 1}, make(folder) / "model.safetensors")
+        write_json(folder / "model.json", read_json(clip / "model.json"))
+    else:
+        monkeypatch.setattr(embed, "code_fingerprint", lambda module: f"another {module}")
+    write_json(manifest, value)
+    assert not set(times()) & set(first)
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def test_samples_that_are_set_aside_are_not_embedded(config: Config, corpus: Path, clip: Path, tmp_path: Path) -> None:
+    (whole,) = (file for file in manifest_shards(corpus) if file.stem == "00002")
+    skipped = [pair.key.split("/")[2] for pair in read_pairs(whole.path, "web")][2:4]
+    entry = {"path": str(whole.path), "samples": 6, "sha256": "s", "skipped": skipped}
+    write_json(tmp_path / "manifest.json", {"corpus": "web", "shards": [entry]})
+    for folder, manifest, block in ((tmp_path / "some", tmp_path / "manifest.json", 0), (tmp_path / "all", corpus, 1)):
+        embed.run_images(config, corpus=manifest, clip=clip, block=block, out=folder / "b.json")
+    some, every = (np.load(tmp_path / name / "00002.npy") for name in ("some", "all"))
+    np.testing.assert_allclose(some, every[[0, 1, 4, 5, 6, 7]], atol=2e-3)
+
+
+@pytest.mark.parametrize(("length", "fine"), [(1.0005, True), (0.9995, True), (1.002, False), (0.998, False)])
+def test_rows_are_unit_vectors_to_one_part_in_a_thousand(length: float, fine: bool) -> None:
+    rows = np.eye(4, dtype=np.float32)
+    rows[2] *= length
+    if fine:
+        embed.check_unit(rows, list("abcd"), where=Path("x.tar"))
+        return
+    with pytest.raises(NumericsError, match=rf"x\.tar: the embedding of c has norm {str(length)[:3]}.*1 such rows"):
+        embed.check_unit(rows, list("abcd"), where=Path("x.tar"))
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.0, np.inf])

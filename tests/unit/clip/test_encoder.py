@@ -49,7 +49,9 @@ def test_rows_are_unit_and_do_not_depend_on_batches(config: Config, clip: Path) 
 
 def test_the_stand_ins_preprocessing_is_open_clips(config: Config, clip: Path) -> None:
     prepare = load_encoder(config.clip, clip).prepare
-    theirs = open_clip.image_transform(32, is_train=False, mean=encoder.MEAN, std=encoder.STD)
+    mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+    assert (mean, std) == (encoder.MEAN, encoder.STD)
+    theirs = open_clip.image_transform(32, is_train=False, mean=mean, std=std)
     for side in (32, 50):  # at its own size, and resized
         image = pictures(1, side)[0]
         assert torch.allclose(prepare(image), theirs(Image.fromarray(image)), atol=1e-5)

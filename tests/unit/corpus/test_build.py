@@ -1,5 +1,6 @@
 """The corpus: draws are reproducible and independent, names mean what they say, missing shards are explained."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from cocu.corpus.images import decode_image
 from cocu.corpus.reader import ShardReader
 from cocu.corpus.shards import manifest_shards, read_pairs
 from cocu.corpus.truth import read_truth
-from cocu.corpus.world import NAMES
+from cocu.corpus.world import NAMES, load_sprites
 from cocu.errors import ConfigError
 from cocu.io import file_sha256, read_json
 
@@ -50,6 +51,23 @@ def test_web_captions_name_all_that_is_visible_or_stop_early_and_train_captions_
     assert len(complete) / 2 < sum(complete) < len(complete)  # every other one may stop early, after one name at least
     assert all(any(row) for row in named["web"])
     assert sum(map(sum, named["train0"])) < sum(map(len, named["train0"]))
+
+
+def test_shards_have_scenes_of_their_own_and_only_the_web_has_complete_captions(config: Config) -> None:
+    world, sprites = config.corpus.mini, load_sprites()
+    first, second = (build.draw_shard(world, sprites, "train", 0, number, 3) for number in (0, 1))
+    assert len({scene.image.tobytes() for _, scene, _ in first + second}) == 6
+    assert all(caption == scene.caption for _, scene, caption in first + second)
+    complete = build.draw_shard(world, sprites, "web", 0, 0, 12)
+    assert all(re.fullmatch(r"a photo of an? \w+(, an? \w+)*( and an? \w+)?", caption) for _, _, caption in complete)
+    assert any(caption != scene.caption for _, scene, caption in complete)
+
+
+def test_a_jpeg_keeps_colours_of_single_pixels() -> None:
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[:, ::2], image[:, 1::2] = (200, 40, 40), (40, 40, 200)
+    decoded = decode_image(build.encode_jpeg(image), "k")
+    assert np.abs(decoded.astype(int) - image).max() < 25  # with chroma at half the resolution, 80 and more
 
 
 def test_draws_are_reproducible_and_differ_by_seed(config: Config, tmp_path: Path) -> None:

@@ -23,14 +23,16 @@ def shard(tmp_path: Path) -> Path:
 def test_pairs_across_shards_survive_pickling(shard: Path, tmp_path: Path) -> None:
     other = tmp_path / "00004.tar"
     shards.write_shard(other, [("z", b"last", "the end")])
-    files = [shards.ShardFile(shard, "00003", 4), shards.ShardFile(other, "00004", 1)]
+    third = tmp_path / "00005.tar"
+    shards.write_shard(third, [("x", b"after it", "more"), ("y", b"and on", "still more")])
+    files = [shards.ShardFile(path, path.stem, n) for path, n in ((shard, 4), (other, 1), (third, 2))]
     pairs = reader.ShardReader(files, "web")
     expected = [p for f in files for p in shards.read_pairs(f.path, "web")]
     assert pairs.image(4) == b"last"
-    assert pairs.keys(0) + pairs.keys(1) == [pair.key for pair in expected]
+    assert pairs.keys(0) + pairs.keys(1) + pairs.keys(2) == [pair.key for pair in expected]
     copy = pickle.loads(pickle.dumps(pairs))
     assert [shards.Pair(copy.key(i), copy.image(i), copy.caption(i)) for i in range(len(copy))] == expected
-    for i in (-1, 5):
+    for i in (-1, 7):
         with pytest.raises(IndexError):
             pairs.key(i)
 

@@ -44,9 +44,9 @@ def make_world(n: int = 120, concepts: int = 30, d: int = 24, seed: int = 0) -> 
     return World(images.astype(np.float16).astype(np.float32), vocabulary.astype(np.float32), captions)
 
 
-def neighbours(world: World, anchor: int, count: int, exclude_self: bool) -> list[int]:
-    """N_i: the largest inner products, equal ones by row."""
-    pool = [j for j in range(len(world.images)) if not (exclude_self and j == anchor)]
+def neighbours(world: World, anchor: int, count: int, exclude_self: bool, pool_rows: int = 0) -> list[int]:
+    """N_i: the largest inner products, equal ones by row; among the first `pool_rows` images alone, when given."""
+    pool = [j for j in range(pool_rows or len(world.images)) if not (exclude_self and j == anchor)]
     score = {j: np.float32(np.dot(np.float64(world.images[anchor]), np.float64(world.images[j]))) for j in pool}
     return sorted(pool, key=lambda j: (-score[j], j))[:count]
 

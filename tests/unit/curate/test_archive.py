@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cocu.config import Config
 from cocu.curate import archive, captions
+from cocu.curate import pool as pool_module
+from cocu.curate.engine import make_engine
+from cocu.curate.pool import Part
 from cocu.curate.tables import read_archive, read_table
+from cocu.device import CPU
 from cocu.errors import ConfigError, DataError, NumericsError
 from cocu.io import file_sha256, read_json, write_json
 from tests.unit.curate import plain
@@ -40,6 +45,52 @@ def test_equals_the_plain_loop(tmp_path: Path, exclude_self: bool) -> None:
         assert len(set(clusters.tolist())) == ((n + 1) // 2 if n > 2 else min(n, 1))
         sizes.add(n)
     assert {1, 2} & sizes and max(sizes) > 5
+
+
+def test_the_released_counting_equals_its_plain_loop() -> None:
+    world = plain.make_world()
+    words = ["man", "woman", "car", "carpet", "pet", "scar"]
+    names = [words[c] if c < 6 else f"{words[c % 6]} {c}" for c in range(30)]
+    settings = make_config(compat="released", search={"neighbours": 6, "exclude_self": False}).curate
+    indptr, ids = world.csr()
+    parts = [
+        Part(stem, None, indptr[a : b + 1] - indptr[a], ids[indptr[a] : indptr[b]], world.images[a:b].astype("f2"))
+        for stem, a, b in (("0", 0, 50), ("1", 50, 120))
+    ]
+    engine = make_engine([part.embeddings for part in parts], settings.search, CPU, 1)
+    pool = archive.make_pool(parts, names, world.vocabulary, engine, settings)
+    found = archive.curate(pool, world.images, np.arange(120), settings)
+    for i in range(120):
+        expected = plain.released(world, names, i, plain.neighbours(world, i, 6, False))
+        concepts, scores, _ = found.row(i)
+        assert concepts.tolist() == [c for c, _ in expected], i
+        np.testing.assert_allclose(scores, [s for _, s in expected], rtol=1e-5, atol=2e-6)
+
+
+def test_anchors_outside_the_pool_are_none_of_its_images(tmp_path: Path) -> None:
+    """Another corpus whose shards have the pool's names; each of its images is one of the pool's, slightly moved."""
+    pool = curated(tmp_path / "pool", make_config(), list(SHARDS))
+    world, rng = plain.make_world(), np.random.default_rng(6)
+    moved = plain.unit(world.images[::-1] + 0.05 * rng.normal(size=world.images.shape)).astype(np.float16)
+    config, own = make_config(pool=str(pool.root), search={"neighbours": 5}), Folders(tmp_path / "own")
+    own.write_corpus(["a picture"] * 119 + [NAMES[0]], list(SHARDS))
+    captions.run(config, corpus=own.corpus, out=own.captions)
+    own.write_embeddings(plain.World(moved, world.vocabulary, world.captions))
+    own.curate(config)
+    written = (own.captions / "vocabulary.txt").read_text().split()
+    both = plain.World(
+        np.concatenate([world.images, moved.astype(np.float32)]),
+        world.vocabulary[[NAMES.index(name) for name in written]],
+        [sorted(written.index(NAMES[c]) for c in caption) for caption in world.captions] + [[]] * 120,
+    )
+    found = read_archive(own.archive, own.captions)
+    for i in range(120):
+        near = plain.neighbours(both, 120 + i, 5, False, 120)
+        assert near[0] == 119 - i or 119 - i in (11, 60, 110)  # these equal image 10
+        expected = plain.ranking(both, 120 + i, near)
+        concepts, scores, _ = found.row(i)
+        assert concepts.tolist() == [c for c, _ in expected], i
+        np.testing.assert_allclose(scores, [s for _, s in expected], rtol=0, atol=2e-6)
 
 
 def archive_bytes(folders: Folders) -> dict[str, bytes]:
@@ -106,6 +157,32 @@ def test_bad_vectors_name_the_sample(folders: Folders, spoil: Callable[[Folders]
         folders.curate(make_config())
 
 
+def test_the_sample_is_named_in_whichever_block_of_rows(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "CHECK_ROWS", 4)
+    test_bad_vectors_name_the_sample(folders, spoil_nan)
+
+
+@pytest.mark.parametrize(("length", "fine"), [(1.004, True), (0.996, True), (1.02, False), (0.98, False)])
+def test_rows_are_unit_vectors_to_one_part_in_a_hundred(folders: Folders, length: float, fine: bool) -> None:
+    rewrite(folders, "00001", lambda rows: rows.__setitem__(7, rows[7].astype(np.float32) * length))
+    if fine:
+        folders.curate(make_config())
+        return
+    with pytest.raises(NumericsError, match=rf"'tiny/00001/0000057' has the length {length}"):
+        folders.curate(make_config())
+
+
+def test_a_concept_that_is_no_unit_vector_is_named(folders: Folders) -> None:
+    path = folders.embeddings / "vocabulary.npy"
+    rows = np.load(path)
+    rows[4] *= 1.02
+    np.save(path, rows)
+    write_json(path.with_suffix(".made"), read_json(path.with_suffix(".made")) | {"sha256": file_sha256(path)})
+    name = (folders.captions / "vocabulary.txt").read_text().split()[4]
+    with pytest.raises(NumericsError, match=rf"vocabulary\.npy: the embedding of '{name}' has the length 1\.02"):
+        folders.curate(make_config())
+
+
 def test_missing_rows_and_other_widths(folders: Folders) -> None:
     rewrite(folders, "00002", lambda rows: rows[:-1])
     with pytest.raises(NumericsError, match=r"00002\.npy has the shape \(29, 24\), and shard 00002 has 30 captions"):
@@ -132,16 +209,51 @@ def test_a_vocabulary_embedded_for_other_captions_is_refused(folders: Folders) -
         folders.curate(make_config())
 
 
-def test_a_finished_shard_is_kept_and_what_it_came_from_decides(folders: Folders) -> None:
+def test_a_finished_shard_is_kept_and_a_damaged_one_is_made_again(folders: Folders) -> None:
     files = {path: path.stat().st_mtime_ns for path in folders.archive.glob("*.parquet")}
+    before = archive_bytes(folders)
     (folders.archive / "00001.parquet").write_bytes(b"cut")  # not what its .made describes
     (folders.archive / "99999.parquet").write_bytes(b"of an earlier corpus")
     folders.curate(make_config())
     kept = {path.stem for path, time in files.items() if path.stat().st_mtime_ns == time}
     assert kept == {"00000", "00002"}
     assert not (folders.archive / "99999.parquet").exists()
-    folders.curate(make_config(search={"neighbours": 3}))
-    assert not [path for path, time in files.items() if path.stat().st_mtime_ns == time]
+    assert archive_bytes(folders) == before
+
+
+def remade(folders: Folders, config: Config) -> set[str]:
+    """The shards whose archives another run writes again."""
+    files = {path: path.stat().st_mtime_ns for path in folders.archive.glob("*.parquet")}
+    folders.curate(config)
+    return {path.stem for path, time in files.items() if path.stat().st_mtime_ns != time}
+
+
+def test_other_settings_make_every_shard_again(folders: Folders) -> None:
+    assert remade(folders, make_config(threads=2)) == set()  # a setting that decides no number
+    alone = {"search": {"exclude_self": False}}
+    for settings in ({"search": {"neighbours": 3}}, alone, alone | {"compat": "released"}):
+        assert remade(folders, make_config(**settings)) == set(SHARDS)
+        assert remade(folders, make_config(**settings)) == set()
+
+
+def test_other_code_makes_every_shard_again(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "code_fingerprint", lambda module: f"another {module}")
+    assert remade(folders, make_config()) == set(SHARDS)
+
+
+def test_another_shards_embeddings_make_every_shard_again(folders: Folders) -> None:
+    rewrite(folders, "00002", lambda rows: rows[::-1])
+    assert remade(folders, make_config()) == set(SHARDS)
+
+
+def test_outside_the_pool_its_own_embeddings_make_a_shard_again(tmp_path: Path) -> None:
+    pool = curated(tmp_path / "pool", make_config(), list(SHARDS))
+    config = make_config(pool=str(pool.root))
+    own = curated(tmp_path / "own", config, list(SHARDS))
+    rewrite(own, "00001", lambda rows: rows[::-1])
+    assert remade(own, config) == {"00001"}
+    rewrite(pool, "00001", lambda rows: rows[::-1])
+    assert remade(own, config) == set(SHARDS)
 
 
 def test_blocks_are_jobs_and_the_whole_takes_them_over(tmp_path: Path) -> None:
@@ -217,6 +329,21 @@ def test_captions_of_another_corpus(folders: Folders) -> None:
         folders.curate(make_config())
 
 
+def test_captions_of_a_corpus_of_another_name(folders: Folders) -> None:
+    value = read_json(folders.corpus / "manifest.json")
+    write_json(folders.corpus / "manifest.json", value | {"corpus": "huge"})
+    with pytest.raises(DataError, match="were not made from the shards of"):
+        folders.curate(make_config())
+
+
+def test_a_vocabulary_that_changed_after_its_manifest(folders: Folders) -> None:
+    path = folders.captions / "vocabulary.txt"
+    words = path.read_text().split()
+    path.write_text("".join(f"{word}\n" for word in [words[1], words[0], *words[2:]]))
+    with pytest.raises(DataError, match=r"vocabulary\.txt has changed since its manifest"):
+        folders.curate(make_config())
+
+
 def test_captions_that_changed_after_their_manifest(folders: Folders) -> None:
     (folders.captions / "00001.parquet").write_bytes((folders.captions / "00000.parquet").read_bytes())
     with pytest.raises(DataError, match=r"00001\.parquet has changed"):
@@ -240,11 +367,13 @@ def test_an_archive_of_other_keys_is_refused(folders: Folders) -> None:
 
 
 def test_an_archive_of_a_larger_vocabulary_is_refused(folders: Folders) -> None:
-    described = read_json(folders.captions / "manifest.json")
-    described["vocabulary"]["concepts"] = 5
-    write_json(folders.captions / "manifest.json", described)
-    with pytest.raises(DataError, match="ends at 4"):
-        read_archive(folders.archive, folders.captions)
+    described, largest = read_json(folders.captions / "manifest.json"), 29
+    assert int(read_archive(folders.archive, folders.captions).concepts.max()) == largest
+    for size in (5, largest):
+        described["vocabulary"]["concepts"] = size
+        write_json(folders.captions / "manifest.json", described)
+        with pytest.raises(DataError, match=f"holds concept {largest}, .* ends at {size - 1}"):
+            read_archive(folders.archive, folders.captions)
 
 
 def test_rows_of_the_archive_are_sorted(folders: Folders) -> None:

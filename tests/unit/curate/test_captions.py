@@ -20,6 +20,8 @@ from tests.unit.curate.conftest import SHARDS, Folders, make_config
         ("a < b > c", "a < b > c"),
         ("x" * 999 + " yz", "x" * 999),
         ("<br>", ""),
+        ("a <!-- no > caption,\nhidden --> dog", "a dog"),
+        ("&lt;b&gt; is no tag", "<b> is no tag"),
         ("🐶 dog", "🐶 dog"),
     ],
 )
@@ -65,6 +67,18 @@ def test_a_vocabulary_file_decides_ids(tmp_path: Path) -> None:
         make_config(vocabulary={"file": str(tmp_path / "words.txt")}), corpus=folders.corpus, out=folders.captions
     )
     assert read_table(folders.captions / "00002.parquet", ["concepts"])["concepts"].to_pylist()[0] == [1, 2]
+
+
+def test_samples_that_are_set_aside_have_no_row(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    folders.write_corpus([f"dog {'cat' * (i == 50)}" for i in range(120)], list(SHARDS))
+    described = read_json(folders.corpus / "manifest.json")
+    described["shards"][1] |= {"samples": 39, "skipped": ["0000050"]}
+    write_json(folders.corpus / "manifest.json", described)
+    captions.run(make_config(), corpus=folders.corpus, out=folders.captions)
+    keys = read_table(folders.captions / "00001.parquet", ["key"])["key"].to_pylist()
+    assert keys == [f"tiny/00001/{i:07}" for i in range(51, 90)]
+    assert (folders.captions / "vocabulary.txt").read_text() == "dog\n"
 
 
 def test_a_shard_with_other_samples_than_its_manifest(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from cocu.curate.cluster import cluster
+from cocu.curate.cluster import _ward, cluster
 from tests.unit.curate.plain import inertia, unit
 
 RNG = np.random.default_rng(3)
@@ -41,6 +41,18 @@ def test_inertia_against_scikit_learn() -> None:
         ours += inertia(points, labels[start:end])
         theirs += sklearn.KMeans((len(points) + 1) // 2, n_init=10, random_state=0).fit(points).inertia_
     assert ours <= 1.005 * theirs
+
+
+@pytest.mark.parametrize("concepts", [LOOSE, VOCABULARY])
+@pytest.mark.parametrize(("n", "k"), [(5, 3), (12, 6), (25, 4), (40, 2)])
+def test_the_start_is_wards_partition(concepts: np.ndarray, n: int, k: int) -> None:
+    hierarchy = pytest.importorskip("scipy.cluster.hierarchy")
+    for seed in range(20):
+        points = concepts[np.random.default_rng(seed).choice(400, n, replace=False)].astype(np.float64)
+        label = np.empty(n, np.int64)
+        _ward(points @ points.T, k, label)
+        theirs = hierarchy.fcluster(hierarchy.linkage(points, "ward"), k, "maxclust")
+        np.testing.assert_array_equal(label[:, None] == label, theirs[:, None] == theirs)
 
 
 def test_no_single_move_helps() -> None:

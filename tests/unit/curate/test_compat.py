@@ -7,7 +7,7 @@ import pytest
 
 from cocu.curate.compat import contained, substrings
 from cocu.curate.expand import expand
-from cocu.curate.rank import RELEASED, rank, similarities
+from cocu.curate.rank import FLOOR, RELEASED, rank, similarities
 from tests.unit.curate import plain
 
 NAMES = ["man", "woman", "car", "carpet", "pet", "woman car", "o", "tree"]
@@ -31,6 +31,22 @@ def test_contained_is_the_substring_test_on_the_joined_list() -> None:
     for row, caption in zip(found, captions, strict=True):
         joined = ", ".join(NAMES[c] for c in caption)
         assert row == [c for c, name in enumerate(NAMES) if name in joined]
+
+
+@pytest.mark.parametrize(
+    ("anchor", "neighbour", "score"),
+    [
+        (0.2, 0.4, 0.2 / 0.4 + 0.2 / 0.3),
+        (0.02, 0.01, 0.02 / 0.02 + 0.02 / 0.015),  # no floor under either
+        (0.2, -0.2, 0.2 / 0.2 + 0.2 / FLOOR),  # a mean of zero counts as the floor
+        (-0.2, -0.4, -0.2 / FLOOR - 0.2 / -0.3),  # so does the maximum, which begins at zero
+    ],
+)
+def test_divisors_of_the_released_counting_by_hand(anchor: float, neighbour: float, score: float) -> None:
+    one = (np.array([0, 1]), np.array([0], np.uint16))
+    own, known = (np.array([value], np.float32) for value in (anchor, neighbour))
+    _, scores = rank(np.array([-1]), np.array([[0]]), (*one, own), (*one, known), 1, RELEASED)
+    assert scores.tolist() == [pytest.approx(score, rel=1e-6)]
 
 
 @pytest.mark.parametrize("exclude_self", [False, True])

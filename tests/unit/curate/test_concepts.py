@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
+from cocu.curate import concepts
 from cocu.curate.concepts import Matcher
 
 VOCABULARY = [
@@ -38,6 +41,17 @@ def test_whole_tokens_and_the_longest_match(caption: str, names: list[str]) -> N
     matcher = Matcher(VOCABULARY)
     assert [VOCABULARY[c] for c in matcher(caption)] == names
     assert [VOCABULARY[c] for c in matcher(caption)] == names  # from the memo
+
+
+def test_neither_batches_nor_a_full_memo_change_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    captions = ["a car", "the bus stop", "a car, a light", "traffic lights", "nothing", "car", "light car light"] * 3
+    expected = [Matcher(VOCABULARY)(caption) for caption in captions]
+    monkeypatch.setattr(concepts, "_BATCH", 2)
+    monkeypatch.setattr(concepts, "_MEMO_CHUNKS", 4)
+    matcher = Matcher(VOCABULARY)
+    indptr, ids = matcher.batch(captions)
+    assert [ids[a:b].tolist() for a, b in pairwise(indptr)] == expected
+    assert len(matcher._chunks) < len({chunk for caption in captions for chunk in caption.split()})
 
 
 def test_a_compound_that_is_not_finished_gives_its_parts_back() -> None:

@@ -77,13 +77,20 @@ def test_too_few_in_the_lists_are_searched_exactly(index: str) -> None:
     rows = found.search(QUERIES, None)[1]
     assert rows.min() >= 0
     assert (rows == exact).all(1).sum() > 20  # lists of two rows have no six neighbours
+    alone = found.search(POOL[:90], ANCHORS[:90])[1]
+    exact = search(POOL[:90], PARTS, 6, ANCHORS[:90])[1]
+    assert not (alone == ANCHORS[:90, None]).any()
+    assert (alone == exact).all(1).sum() > 40
 
 
-def test_blocks_and_threads_change_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = engine("lists", nlist=40, nprobe=4).search(QUERIES, None)
+@pytest.mark.parametrize(("queries", "exclude"), [(QUERIES, None), (POOL[:60], ANCHORS[:60])])
+def test_blocks_and_threads_change_no_row(
+    monkeypatch: pytest.MonkeyPatch, queries: np.ndarray, exclude: np.ndarray | None
+) -> None:
+    whole = engine("lists", nlist=40, nprobe=4).search(queries, exclude)
     monkeypatch.setattr(ivf, "QUERY_ROWS", 7)
     monkeypatch.setattr(ivf, "POOL_ROWS", 64)
-    for one, other in zip(whole, engine("lists", 2, nlist=40, nprobe=4).search(QUERIES, None), strict=True):
+    for one, other in zip(whole, engine("lists", 2, nlist=40, nprobe=4).search(queries, exclude), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -94,6 +101,18 @@ def test_device_search_equals_exact(monkeypatch: pytest.MonkeyPatch, exclude: np
     found, exact = search_on(CPU, POOL, PARTS, 6, exclude), search(POOL, PARTS, 6, exclude)
     np.testing.assert_array_equal(found[0], exact[0])
     np.testing.assert_array_equal(found[1], exact[1])
+
+
+@pytest.mark.parametrize("k", [6, 40])
+def test_device_search_has_candidates_enough_for_any_k(k: int) -> None:
+    found, exact = search_on(CPU, QUERIES, PARTS, k, None), search(QUERIES, PARTS, k, None)
+    np.testing.assert_array_equal(found[0], exact[0])
+    np.testing.assert_array_equal(found[1], exact[1])
+
+
+def test_device_search_may_ask_for_all_rows_but_the_excluded_one() -> None:
+    rows = search_on(CPU, POOL[:8], [POOL[:5], POOL[5:8]], 7, ANCHORS[:8])[1]
+    assert [sorted(row) for row in rows.tolist()] == [[j for j in range(8) if j != i] for i in range(8)]
 
 
 def test_errors_are_those_of_the_exact_search() -> None:

@@ -51,6 +51,19 @@ def test_nearly_equal_scores_are_in_exact_order() -> None:
     np.testing.assert_array_equal(search(query, pool, 10, None)[1][0], expected)
 
 
+@pytest.mark.parametrize(("query_length", "row_length"), [(1.0, 1.0), (2.0**20, 1.0), (1.0, 2.0**20)])
+def test_the_margin_covers_rounding_whatever_the_lengths(query_length: float, row_length: float) -> None:
+    # rows orthogonal to the query: their products are of the size of the GEMM's rounding, which hides their order
+    query = unit(RNG.normal(size=(1, 300))).astype(np.float32)
+    pool = RNG.normal(size=(600, 300))
+    pool = unit(pool - (pool @ query[0].astype(np.float64))[:, None] * query).astype(np.float32)
+    query, pool = query * np.float32(query_length), pool * np.float32(row_length)
+    exact = (np.float64(pool) @ np.float64(query[0])).astype(np.float32)
+    scores, rows = search(query, pool, 10, None)
+    np.testing.assert_array_equal(rows[0], np.lexsort((np.arange(600), -exact))[:10])
+    np.testing.assert_allclose(scores[0], exact[rows[0]], rtol=1e-6)
+
+
 def test_the_excluded_row_is_not_found() -> None:
     anchors = np.arange(90, dtype=np.int64)
     anchors[4] = -1

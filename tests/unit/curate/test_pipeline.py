@@ -14,12 +14,14 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from cocu.clip import embed
 from cocu.config import Config
+from cocu.corpus import verify
 from cocu.corpus.shards import write_shard
-from cocu.curate import pipeline
+from cocu.curate import archive, captions, pipeline
 from cocu.curate.tables import read_archive
 from cocu.errors import ConfigError, DataError
-from cocu.io import read_json
+from cocu.io import read_json, write_json, write_text
 from tests.unit.test_cli import call
 
 CAPTIONS = {  # of photographs that scikit-learn and matplotlib ship; their crops get these in turn
@@ -100,6 +102,43 @@ def test_it_equals_itself_with_shards_in_another_order_and_more_threads(
     reverse = pattern.replace("{00000..00002}", "{00002,00000,00001}")
     pipeline.run(config_of(reverse, tiny_clip, threads=2), out=tmp_path / "other")
     assert archives(tmp_path / "one") == archives(tmp_path / "other")
+
+
+def test_a_stage_is_made_again_when_what_it_is_made_of_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the stages that look at pictures only the names are kept here: they take seconds."""
+    calls: list[str] = []
+
+    def counted(stage: str, work: Any) -> Any:
+        return lambda *args, **kwargs: (calls.append(stage), work(*args, **kwargs))
+
+    def made(**curate: Any) -> list[str]:
+        calls.clear()
+        clip = {"model": "ViT-B-16", "pretrained": "openai"}
+        pipeline.run(config_of(pattern, clip, search={"neighbours": 4}, **curate), out=tmp_path / "out")
+        return [*calls]
+
+    counts = {"counts": {"images": 27, "concepts": 27}}
+    monkeypatch.setattr(verify, "run", counted("corpus", verify.run))
+    monkeypatch.setattr(captions, "run", counted("captions", captions.run))
+    monkeypatch.setattr(embed, "run_vocabulary", counted("vocabulary", lambda *_, out, **__: write_text(out, "")))
+    monkeypatch.setattr(embed, "run_images", lambda *_, **__: None)
+    monkeypatch.setattr(archive, "run", lambda *_, out, **__: write_json(out / "manifest.json", counts))
+    pattern = write_photographs(tmp_path / "shards", per_shard=9)
+    assert made() == ["corpus", "captions", "vocabulary"]
+    assert made() == []
+    assert made(vocabulary={"min_count": 1, "exclude": ["temple"]}) == ["captions", "vocabulary"]
+    words = tmp_path / "words.txt"
+    words.write_text("temple\nflower\n")
+    assert made(vocabulary={"file": str(words)}) == ["captions", "vocabulary"]
+    words.write_text("flower\ntemple\n")
+    assert made(vocabulary={"file": str(words)}) == ["captions", "vocabulary"]
+    shard = tmp_path / "shards/00001.tar"
+    os.utime(shard, ns=(0, shard.stat().st_mtime_ns + 10**9))  # touched, and the same bytes: nothing follows
+    assert made(vocabulary={"file": str(words)}) == ["corpus"]
+    monkeypatch.setattr(pipeline, "code_fingerprint", lambda module: f"another {module}")
+    assert made(vocabulary={"file": str(words)}) == ["corpus", "captions", "vocabulary"]
 
 
 @pytest.mark.slow

@@ -80,6 +80,23 @@ def test_what_is_known_of_an_image_is_taken_over() -> None:
     assert np.allclose(outside, expected[:, 1], rtol=0, atol=1e-6)
 
 
+def test_the_first_image_of_the_pool_is_known_as_well() -> None:
+    world = small([[0.2, 0.4]], [[0], [0]])
+    known, one = np.array([7, 9], np.float32), (np.array([0, 1]), np.array([0], np.uint16))
+    for row, expected in ((0, 7), (1, 9), (-1, 0.2)):
+        found = similarities(world.vocabulary, world.images[:1], *one, (np.array([row]), *world.csr(), known))
+        assert found.tolist() == [np.float32(expected)]
+
+
+def test_similarities_are_summed_in_float64() -> None:
+    rng = np.random.default_rng(4)
+    vocabulary, images = (plain.unit(rng.normal(size=(n, 512))).astype(np.float32) for n in (50, 40))
+    exact = (np.float64(images) @ np.float64(vocabulary).T).astype(np.float32)
+    lists = np.arange(0, 50 * 41, 50)
+    found = similarities(vocabulary, images, lists, np.tile(np.arange(50, dtype=np.uint16), 40)).reshape(40, 50)
+    assert (found == exact).mean() > 0.999  # a sum in another order may round the other way
+
+
 def test_equal_scores_by_rising_id() -> None:
     world = plain.make_world()
     same = plain.World(world.images, np.repeat(world.vocabulary[:1], 30, axis=0), [[9, 4, 25, 1]] * 120)

@@ -35,6 +35,12 @@ def test_compounds_must_hold_together() -> None:
     assert build(lights + dogs, max_tokens=1) == ["light", "dog", "grass", "traffic"]
 
 
+def test_half_of_the_captions_hold_a_compound_together() -> None:
+    apart = ["truck", "truck", "fire", "fire"]
+    assert build(["fire truck"] * 2 + apart) == ["fire", "truck", "fire truck"]  # 2 of 4
+    assert build(["fire truck"] * 2 + [*apart, "truck fire"]) == ["fire", "truck"]  # 2 of 5
+
+
 def test_no_compound_over_punctuation_or_stop_words() -> None:
     assert build(["dog, cat"] * 3 + ["sun and moon"] * 2) == ["cat", "dog", "moon", "sun"]
 
@@ -63,6 +69,8 @@ def test_a_file_keeps_its_order_and_names_bad_lines(tmp_path: Path) -> None:
     path.write_text("car\n???\n", encoding="utf-8")
     with pytest.raises(DataError, match="line 2"):
         read_vocabulary(path, Vocabulary())
+    path.write_text("one two\n", encoding="utf-8")
+    assert read_vocabulary(path, Vocabulary(max_tokens=2)) == ["one two"]
     path.write_text("one two three\n", encoding="utf-8")
     with pytest.raises(DataError, match="max_tokens"):
         read_vocabulary(path, Vocabulary(max_tokens=2))

@@ -185,7 +185,6 @@ DAMAGES: list[tuple[str, Damage, str, str]] = [
             ("ade20k", 151, 150),  # one above the last: the files count from 1
         )
     ),
-    *((name, all_ignored, "nothing labelled", "nothing but the ignored label") for name in NAMES),
     *((name, lambda f: cut(f.images[1]), "damaged file", r"Cannot read [^:]*{image}") for name in NAMES),
     *((name, lambda f: cut(f.masks[1]), "damaged file", r"Cannot read [^:]*{mask}") for name in NAMES),
     *((name, lambda f: f.masks[1].unlink(), "missing mask", "{mask}") for name in NAMES),
@@ -215,6 +214,19 @@ def test_each_fault_is_named_and_the_other_image_is_still_counted(
     assert np.array_equal(examples[0].truth, folder.truths[0])
     with pytest.raises(DataError, match=message):
         examples[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_without_a_labelled_pixel_is_a_note(write: Callable[[str], Folder], name: str) -> None:
+    folder = write(name)
+    all_ignored(folder)
+    report = check(folder.benchmark, folder.root)
+    assert report.sound and report.faults == {}
+    (note,) = [warning for warning in report.warnings if "ignored label" in warning]
+    assert note.endswith(f"(their images are passed over), 1: {folder.masks[1]}")
+    first, second = Examples(folder.benchmark, folder.root)
+    assert np.array_equal(first.truth, folder.truths[0])
+    assert (second.truth == folder.benchmark.ignore_index).all()
 
 
 def test_a_cut_image_is_told_from_its_mask_whatever_opencv_makes_of_it(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,21 @@ def test_labels_are_at_the_original_size_and_place(
     assert (labels[:, :56] == 1).all() and (labels[:, 72:] == 3).all()
 
 
+def test_the_model_sees_normalised_rgb(model: Any, benchmark_of: Callable[..., Benchmark]) -> None:
+    seen: list[torch.Tensor] = []
+    encode = model.encode_image
+    model.encode_image = lambda images: seen.append(images) or encode(images)
+    normalisation = SimpleNamespace(mean=(0.1, 0.2, 0.4), std=(0.5, 0.25, 0.2))
+    image = np.zeros((16, 20, 3), np.uint8)  # windows at the columns 0, 4
+    image[2, 5] = (51, 102, 204)  # 0.2, 0.4, 0.8 of 255
+    benchmark_segmenter(model, normalisation, benchmark_of()).look([image])
+    (windows,) = seen
+    assert windows.shape == (2, 3, 16, 16)
+    for window, column in ((0, 5), (1, 1)):
+        assert windows[window, :, 2, column].tolist() == pytest.approx([0.2, 0.8, 2.0], abs=1e-6)
+    assert windows[0, :, 5, 2].tolist() == pytest.approx([-0.2, -0.8, -2.0], abs=1e-6)
+
+
 def test_the_threshold_changes_the_labels_and_not_the_forward_passes(
     model: Any, normalisation: Any, benchmark_of: Callable[..., Benchmark]
 ) -> None:
@@ -51,6 +67,7 @@ def test_a_batch_and_small_forward_passes_give_what_single_images_give(
     images = [halves(BIRD, DOG, 16, 40), halves(CAT, (0, 0, 0), 16, 40), halves(DOG, CAT, 16, 40)]
     alone = np.concatenate([segmenter.segment(segmenter.look([image]), 0.5) for image in images])
     monkeypatch.setattr(module, "FORWARD", 2 * 16 * 16)
+    monkeypatch.setattr(module, "PAINT", 16 * 40)
     assert np.array_equal(segmenter.segment(segmenter.look(images), 0.5), alone)
     assert len(np.unique(alone)) == 4
 
@@ -65,6 +82,17 @@ def test_one_label_is_the_images_best_word(
         segmenter = benchmark_segmenter(model, normalisation, benchmark_of(background=background, **names))
         labels = segmenter.one_label(segmenter.look([image]))
         assert labels.shape == (1, 16, 48) and np.unique(labels).tolist() == [label]
+
+
+def test_one_label_is_the_best_of_the_mean_over_an_images_windows(
+    model: Any, normalisation: Any, benchmark_of: Callable[..., Benchmark]
+) -> None:
+    # means: 0.3, 0.45, 0.25 in the first image, 0.35, 0.2, 0.45 in the second; the largest of any window is word 0's
+    words = torch.tensor([[0.6, 0.4, 0.0], [0.0, 0.5, 0.5], [0.0, 0.4, 0.6], [0.7, 0.0, 0.3]])
+    evidence = Evidence(Groups(torch.zeros(4, 2, 2, dtype=torch.int64)), torch.zeros(4, 1, 3), words)
+    views = Views((2, 3), (2, 3), [(0, 0), (0, 1)], evidence)
+    labels = benchmark_segmenter(model, normalisation, benchmark_of()).one_label(views)
+    assert labels.tolist() == [[[2] * 3] * 2, [[3] * 3] * 2]  # of words 1 and 2, after the background
 
 
 @pytest.mark.parametrize("band", [1, 3000, 2**24])

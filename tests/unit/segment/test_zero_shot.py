@@ -51,6 +51,32 @@ def test_a_window_that_is_no_multiple_of_the_patch_keeps_its_size(model: Any) ->
     assert (evidence.regions.labels[0, :4, :8] == 0).all()
 
 
+def test_padding_takes_no_part_of_the_window(model: Any) -> None:
+    # Red, and blue from column 4 on; padded to 8 columns the centres of the patches are at 1.5 and 5.5, and the groups
+    # meet at 3.6. A map that is resized to the 6 columns themselves has them at 1 and 4, and blue begins at 3.
+    window = torch.zeros(1, 3, 4, 6)
+    window[:, 0, :, :4] = 1
+    window[:, 2, :, 4:] = 1
+    assert look(model, window, torch.eye(4)[:3]).regions.labels[0, 2].tolist() == [0, 0, 0, 0, 2, 2]
+
+
+@torch.no_grad()
+def test_scores_are_those_of_similarities_times_the_models_scale(model: Any) -> None:
+    generator = torch.Generator().manual_seed(1)
+    windows = torch.rand(2, 3, 8, 12, generator=generator)
+    text = torch.nn.functional.normalize(torch.randn(7, 4, generator=generator), dim=-1)
+    evidence, seen = look(model, windows, text), model.encode_image(windows)
+    words = torch.stack([(10 * (text @ embedding)).softmax(0) for embedding in seen.embedding])
+    torch.testing.assert_close(evidence.words, words)
+    for b in range(2):
+        kept = words[b].topk(5).indices
+        for g in range(4):
+            logits = 10 * (text @ seen.segments[b, g])
+            expected = torch.zeros(7)
+            expected[kept] = logits.softmax(0)[kept] * logits[kept].softmax(0)
+            torch.testing.assert_close(evidence.scores[b, g], expected)
+
+
 def test_an_output_that_is_not_finite_is_refused(model: Any) -> None:
     with pytest.raises(NumericsError, match="not finite"):
         look(model, torch.full((1, 3, 8, 8), torch.nan), torch.eye(4)[:3])
