@@ -37,7 +37,7 @@ class Look:
 
     fault: its kind, and a sentence (or the file that is missing). mode: the image's, as Pillow names it; turned: its
     path if an EXIF tag turns it and leaves its size; shrunk: the benchmark shrinks it. size: width, height of the mask;
-    pixels: scored pixels of each class that occurs; ignored: the other pixels.
+    pixels: scored pixels of each class that occurs, of none where nothing is labelled; ignored: the other pixels.
     """
 
     fault: tuple[str, str] | None = None
@@ -158,6 +158,7 @@ def look(examples: Examples, i: int, ignore: int) -> Look:
 def summary(benchmark: Benchmark, root: Path, paths: Sequence[tuple[Path, Path]], looks: Sequence[Look]) -> Report:
     """The report on all images' (and masks') paths, and what was seen of the first of them."""
     faults: dict[str, list[str]] = defaultdict(list)
+    unlabelled = [str(mask) for (_, mask), one in zip(paths, looks, strict=False) if not (one.fault or one.pixels)]
     pixels, images = (np.zeros(len(benchmark.classes), np.int64) for _ in range(2))
     for one in looks:
         if one.fault:
@@ -167,6 +168,9 @@ def summary(benchmark: Benchmark, root: Path, paths: Sequence[tuple[Path, Path]]
             images[c] += 1
     seen = sorted((one for one in looks if not one.fault), key=lambda one: (one.size[0] * one.size[1], one.size))
     scored, ignored = int(pixels.sum()), sum(one.ignored for one in seen)
+    nothing = f"nothing but the ignored label {benchmark.ignore_index}"
+    if unlabelled and not scored:  # an evaluation passes such images over, and there is no other
+        faults["nothing labelled"] = [f"{mask} holds {nothing}." for mask in unlabelled]
     spare_images = _files(root / benchmark.images, benchmark.image_suffix) - {image for image, _ in paths}
     spare_masks = _files(root / benchmark.masks, benchmark.mask_suffix) - {mask for _, mask in paths}
     absent = [name for name, count in zip(benchmark.classes, images, strict=True) if not count]
@@ -174,6 +178,7 @@ def summary(benchmark: Benchmark, root: Path, paths: Sequence[tuple[Path, Path]]
         "images that are listed, and count, more than once, {}": [
             path.stem for (path, _), count in Counter(paths).items() if count > 1
         ],
+        f"masks that hold {nothing} (their images are passed over), {{}}": unlabelled if scored else [],
         "masks without image, {}": [] if benchmark.list_file else sorted(map(str, spare_masks)),
         "images that an EXIF tag turns by 180 degrees or mirrors (see that their masks are so, too), {}": [
             one.turned for one in looks if one.turned
@@ -185,7 +190,7 @@ def summary(benchmark: Benchmark, root: Path, paths: Sequence[tuple[Path, Path]]
         benchmark=benchmark.name,
         folder=str(root),
         sound=not faults,
-        verdict=_verdict(benchmark, len(paths), len(looks), len(looks) - len(seen)),
+        verdict=_verdict(benchmark, len(paths), len(looks), sum(map(len, faults.values()))),
         images=len(paths),
         published=benchmark.image_count,
         looked_at=len(looks),

@@ -147,11 +147,14 @@ def run(
         "val_miou": val_miou,
         "protocol": definition.protocol_hash(),
         "images": score.images,
+        "unlabelled": len(score.unlabelled),
         "weights_sha256": weights,
         "card": card.card(),
     }
     write_json(out, result)
     say(f"{benchmark}: mIoU {result['miou']:.2f} on {score.images:,} images ({arm}, seed {seed})")
+    if names := score.unlabelled:
+        say(f"{benchmark}: images without a labelled pixel, passed over: {len(names):,}, the first is {names[0]}")
 
 
 def pick_source(config: Config, checkpoint: Path | None, reference: str | None, stand_in: Path | None) -> Source:

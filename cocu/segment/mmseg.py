@@ -48,7 +48,7 @@ class ExampleError(DataError):
 class Example:
     """image (h, w, 3) uint8 RGB; truth (H, W) int64 in 0..C-1 or the ignored label; name: the image file's stem.
 
-    h, w are H, W unless the benchmark shrinks an image of this size.
+    h, w are H, W unless the benchmark shrinks an image of this size. All of a truth may be ignored.
     """
 
     image: npt.NDArray[np.uint8]
@@ -107,13 +107,9 @@ class Examples:
 
     def _check_labels(self, truth: Labels, path: Path) -> None:
         scored = truth[truth != self._benchmark.ignore_index]
-        if not scored.size:
-            raise ExampleError(
-                f"{path} holds nothing but the ignored label {self._benchmark.ignore_index}: nothing to score. "
-                "Take the image out of the benchmark; it can change no number.",
-                "nothing labelled",
-            )
-        if scored.max() >= len(self._benchmark.classes):  # mmsegmentation would count it as a false positive, silently
+        if scored.size and scored.max() >= len(
+            self._benchmark.classes
+        ):  # mmsegmentation would count it as a false positive, silently
             raise ExampleError(
                 f"{path} holds the label {scored.max()}, but {self._benchmark.name} has the classes "
                 f"0..{len(self._benchmark.classes) - 1}. The mask is damaged or made for another class list.",

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cocu.errors import NumericsError
+from cocu.errors import DataError, NumericsError
 from cocu.log import progress
 from cocu.segment.benchmarks import Benchmark
 from cocu.segment.miou import confusion, miou
@@ -31,15 +31,26 @@ Painter = Callable[[Views], Labels]
 
 @dataclass(frozen=True)
 class Score:
-    """counts (C, C) int64 with rows the truth; the number of images."""
+    """counts (C, C) int64 with rows the truth; the number of images that they are of.
+
+    unlabelled: the names of the images without a labelled pixel, which are passed over since they can change no count.
+    """
 
     counts: npt.NDArray[np.int64]
     images: int
+    unlabelled: tuple[str, ...] = ()
 
 
 def added(parts: Sequence[Score]) -> Score:
-    """The score of several sets of images together."""
-    return Score(np.sum([p.counts for p in parts], axis=0), sum(p.images for p in parts))
+    """The score of several sets of images together. Raises `DataError` when none of them has a labelled pixel."""
+    names = tuple(sorted(name for part in parts for name in part.unlabelled))
+    score = Score(np.sum([part.counts for part in parts], axis=0), sum(part.images for part in parts), names)
+    if names and not score.images:
+        raise DataError(
+            f"None of the {len(names):,} images has a labelled pixel ({names[0]} for one), so that nothing can be "
+            "scored. Their masks are another data set's, or were converted in another way than the benchmark's."
+        )
+    return score
 
 
 def scores(
@@ -56,12 +67,21 @@ def scores(
     """
     number = len(benchmark.classes)
     counts = np.zeros((len(painters), number, number), np.int64)
-    for example, predictions in segmented(segmenter, examples, painters, what):
+    unlabelled: list[str] = []
+
+    def labelled() -> Iterator[Example]:
+        for example in progress(examples, total=len(examples), what=what) if what else examples:
+            if (example.truth == benchmark.ignore_index).all():
+                unlabelled.append(example.name)
+            else:
+                yield example
+
+    for example, predictions in segmented(segmenter, labelled(), painters):
         for i, prediction in enumerate(predictions):
             counts[i] += confusion(prediction, example.truth, number, benchmark.ignore_index)
         if check is not None:
             check.add(predictions[0], example.truth)
-    return [Score(c, len(examples)) for c in counts]
+    return [Score(c, len(examples) - len(unlabelled), tuple(unlabelled)) for c in counts]
 
 
 def checked_score(
@@ -70,7 +90,7 @@ def checked_score(
     """The score, after mmsegmentation's metric agreed on the same predictions (`NumericsError` when it does not)."""
     check = IoUCheck(benchmark)
     (score,) = scores(segmenter, benchmark, examples, [painter], what, check)
-    if len(examples):
+    if score.images:
         ours, theirs = miou(score.counts), check.miou()
         if not abs(ours - theirs) <= AGREEMENT:
             raise NumericsError(
@@ -106,10 +126,10 @@ def validation_miou(
 
 
 def segmented(
-    segmenter: Segmenter, examples: Examples, painters: Sequence[Painter], what: str
+    segmenter: Segmenter, examples: Iterable[Example], painters: Sequence[Painter]
 ) -> Iterator[tuple[Example, list[Labels]]]:
     """Every example with its label map from each painter, as large as the truth."""
-    for batch in _batches(progress(examples, total=len(examples), what=what) if what else examples):
+    for batch in _batches(examples):
         views = segmenter.look([example.image for example in batch])
         painted = [painter(views) for painter in painters]
         for i, example in enumerate(batch):
