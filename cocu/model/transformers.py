@@ -115,7 +115,7 @@ def export_checkpoint(checkpoint: Path, out: Path) -> None:
         image_mean=list(normalisation.mean),
         image_std=list(normalisation.std),
     )
-    theirs = library.GroupViTModel(library.GroupViTConfig(**_config(ours.config)))
+    theirs = library.GroupViTModel(library.GroupViTConfig(**groupvit_config(ours.config)))
     theirs.load_state_dict(state)
     with _quiet(library), atomic_path(out) as temporary:
         theirs.save_pretrained(temporary)
@@ -197,7 +197,7 @@ def model_section(config: Any, source: str) -> Model:
         raise DataError(f"The config.json of {source} describes no model that can be imported: {error}") from error
 
 
-def _config(model: Model) -> dict[str, Any]:
+def groupvit_config(model: Model) -> dict[str, Any]:
     """The arguments of `GroupViTConfig` for our section `model`; those left out have the published values."""
     groups = [stage.group_tokens for stage in model.stages]
     return {

@@ -3,5 +3,8 @@
 from __future__ import annotations
 
 from tests.mutants.curation import CURATION
+from tests.mutants.data import DATA
+from tests.mutants.segmentation import SEGMENTATION
+from tests.mutants.training import TRAINING
 
-TABLE = (*CURATION,)
+TABLE = (*DATA, *CURATION, *SEGMENTATION, *TRAINING)

@@ -11,6 +11,7 @@ from cocu.config import Model
 from cocu.errors import DataError
 from cocu.model.groupvit import END_OF_TEXT, GroupViT
 from cocu.model.hub import load_model, save_model
+from cocu.model.layers import DropPath
 from cocu.model.transformers import from_transformers
 from cocu.sections import Stage
 
@@ -151,3 +152,68 @@ def test_a_model_folder_comes_back_whole_and_damage_is_named(tmp_path: Path) -> 
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"model\.safetensors is missing or damaged"):
         load_model(tmp_path)
+
+
+def test_drop_path_leaves_out_its_share_of_the_samples_and_enlarges_the_others() -> None:
+    torch.manual_seed(7)
+    path, x = DropPath(0.25), torch.randn(4000, 2, 3)
+    y = path.train()(x)
+    left_out = (y == 0).all((1, 2))
+    torch.testing.assert_close(y[~left_out], x[~left_out] / 0.75)
+    assert 0.22 < float(left_out.float().mean()) < 0.28
+    assert torch.equal(path.eval()(x), x) and torch.equal(DropPath(0.0).train()(x), x)
+
+
+def test_drop_path_rises_linearly_over_the_layers() -> None:
+    model = GroupViT(PUBLISHED.model_copy(update={"drop_path": 0.11}))
+    shares = [layer.drop_path.share for stage in model.image.stages for layer in stage.layers]  # type: ignore[union-attr]
+    assert shares == pytest.approx([0.01 * i for i in range(12)], abs=1e-6)
+    assert all(layer.drop_path.share == 0 for layer in model.text.layers)  # type: ignore[union-attr]
+
+
+def test_the_factor_on_similarities_begins_at_the_temperature_and_is_at_most_a_hundred() -> None:
+    model = GroupViT(SMALL.model_copy(update={"temperature": 0.05}))
+    assert model.scale().item() == pytest.approx(20.0, rel=1e-5)
+    for value, expected in ((4.5, 90.017), (4.7, 100.0), (9.0, 100.0), (-1.0, 0.36788)):
+        with torch.no_grad():
+            model.logit_scale.fill_(value)
+        assert model.scale().item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_image_embedding_alone_is_that_of_the_whole_output() -> None:
+    torch.manual_seed(8)
+    model, images = GroupViT(SMALL).eval(), torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        out = model.encode_image(images)
+        torch.testing.assert_close(model.embed_image(images), out.embedding, atol=1e-6, rtol=0)
+    assert (out.embedding[:, None] - out.segments).abs().max() > 1e-3
+
+
+def test_gumbel_noise_moves_assignments_in_training_alone() -> None:
+    torch.manual_seed(9)
+    images = torch.randn(2, 3, 32, 32)
+    for gumbel, mode, differ in ((True, True, True), (False, True, False), (True, False, False)):
+        torch.manual_seed(10)
+        model = GroupViT(SMALL, gumbel=gumbel).train(mode)
+        with torch.no_grad():
+            first, second = (model.embed_image(images) for _ in range(2))
+        assert torch.equal(first, second) is not differ
+
+
+@pytest.mark.parametrize("kind", ["normal", "xavier"])
+def test_initialisation(kind: str) -> None:
+    torch.manual_seed(11)
+    update = {"initialisation": kind, "width": 64, "stem_channels": (8, 64), "text_width": 64}
+    model = GroupViT(SMALL.model_copy(update=update))
+    stage, state = model.image.stages[0], model.state_dict()
+    matrix = state["text.layers.0.mlp.fc1.weight"]  # (256, 64)
+    expected = 0.02 if kind == "normal" else (2 / (256 + 64)) ** 0.5
+    assert float(matrix.std()) == pytest.approx(expected, rel=0.05)
+    assert stage.group_tokens.std().item() == pytest.approx(0.02 if kind == "normal" else 1.0, rel=0.2)  # type: ignore
+    assert float(state["text.tokens.weight"].std()) == pytest.approx(0.02, rel=0.05)
+    assert float(state["text.positions"].std()) == pytest.approx(0.01, rel=0.2)
+    assert float(state["image.positions"].std()) == pytest.approx(0.02, rel=0.1)
+    # fan out: nine pixels of every output channel
+    assert float(state["image.stem.3.weight"].std()) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.1)
+    biases = [v for n, v in state.items() if n.endswith("bias") and "norm" not in n and "stem" not in n]
+    assert all(not bias.any() for bias in biases)

@@ -155,14 +155,18 @@ def test_metrics_are_written_every_so_many_steps_and_at_the_end(tmp_path: Path) 
     assert [line["step"] for line in metrics(tmp_path / "state")] == [3, 6, 7]
 
 
+def make_val(config: Config, images: int, out: Path) -> Path:
+    world = Corpus(mini=MiniWorld(image_size=32, val_images=images))
+    benchmarks.run(config.model_copy(update={"corpus": world}), split="val", out=out)
+    return out
+
+
 @pytest.mark.parametrize(("images", "steps", "curve"), [(4, 5, [2, 4, 5]), (203, 2, [2])])
 def test_the_curve_is_over_two_hundred_images_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int, steps: int, curve: list[int]
 ) -> None:
-    files, val = make_files(tmp_path), tmp_path / "val"
-    config = tiny_config(steps=steps, validate_every=2)
-    world = Corpus(mini=MiniWorld(image_size=32, val_images=images))
-    benchmarks.run(config.model_copy(update={"corpus": world}), split="val", out=val)
+    files, config = make_files(tmp_path), tiny_config(steps=steps, validate_every=2)
+    val = make_val(config, images, tmp_path / "val")
     looked: list[int] = []
     confusion = score.confusion
 
@@ -176,6 +180,29 @@ def test_the_curve_is_over_two_hundred_images_at_most(
     lines = (tmp_path / "out" / "1" / "curve.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["step", *map(str, curve)]
     assert len(looked) == len(curve) * min(images, 200)
+
+
+def test_a_resumed_run_goes_on_with_batches_and_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, config = make_files(tmp_path), tiny_config(steps=6, validate_every=2, checkpoint_every=4)
+    where = {"corpus": files.corpus, "captions": files.captions, "archive": None}
+    where["val"] = make_val(config, 4, tmp_path / "val")
+    append, results = loop.append_metrics, []
+
+    def stop(folder: Path, line: dict[str, Any]) -> None:
+        if line["step"] == 5:
+            raise KeyboardInterrupt
+        append(folder, line)
+
+    for name in ("whole", "stopped"):
+        out, state = tmp_path / name / "1", tmp_path / f"{name}_state"
+        if name == "stopped":
+            monkeypatch.setattr(loop, "append_metrics", stop)
+            with pytest.raises(KeyboardInterrupt):
+                loop.run(config, seed=1, **where, out=out, state=state)
+            monkeypatch.undo()
+        loop.run(config, seed=1, **where, out=out, state=state)
+        results.append([(out / file).read_bytes() for file in ("curve.csv", "model.safetensors")])
+    assert results[0] == results[1] and results[0][0].count(b"\n") == 4
 
 
 def test_infonce_that_stays_at_chance_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
