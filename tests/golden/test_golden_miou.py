@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from cocu.segment.miou import confusion, iou, miou
 from cocu.segment.mmseg import IoUCheck
@@ -80,6 +79,8 @@ def test_random_maps_agree_with_mmsegmentation() -> None:
 
 
 def test_random_maps_agree_with_torchmetrics() -> None:
+    from torchmetrics.functional.classification import multiclass_jaccard_index  # seconds, and the other cases fly
+
     rng = np.random.default_rng(1)
     truth, prediction = rng.integers(0, 300, (2, 3, 50, 40))
     ignored = rng.random(truth.shape) < 0.2

@@ -26,6 +26,7 @@ VOCABULARY = [
     [
         ("a carpet and a scar", []),
         ("Two CARS, one car", ["car"]),
+        ("A Person in a BOX", ["person", "box"]),
         ("traffic lights over a car", ["traffic light", "car"]),
         ("a light in traffic", ["light", "traffic"]),
         ("traffic, light", ["traffic", "light"]),

@@ -62,6 +62,15 @@ def test_denominators_near_zero_and_below_it() -> None:
     ]
 
 
+def test_a_maximum_below_the_floor_counts_as_it() -> None:
+    world = small([[0.02, -0.01], [0.01, 0.04]], [[], [0, 1]])
+    (found,) = ranked(world, [[1]], [0])
+    assert found == [
+        (0, pytest.approx(0.02 / FLOOR + 0.02 / FLOOR, abs=1e-5)),
+        (1, pytest.approx(0.01 / FLOOR + 0.01 / FLOOR, abs=1e-5)),
+    ]
+
+
 def test_what_is_known_of_an_image_is_taken_over() -> None:
     world = plain.make_world()
     indptr, ids = world.csr()

@@ -13,6 +13,7 @@ import yaml
 
 from cocu.config import Config, Evaluate, Reference
 from cocu.errors import ConfigError, NumericsError
+from cocu.io import file_sha256
 from cocu.model.groupvit import GroupViT
 from cocu.model.hub import save_model
 from cocu.segment import evaluate
@@ -110,6 +111,11 @@ def test_validation_leaves_the_models_mode_and_needs_no_threshold(
     model.train(True)
     assert score_module.validation_miou(model, normalisation, benchmark, labelled, 0) == 100.0
     assert model.training and modes == [False]
+    model.encode_image = encode
+    half_dark = np.array(scenes[0][0])
+    half_dark[:, 8:] = 0  # of no word more than another, so of the first: a threshold would make it background
+    one = write_voc([half_dark], [np.full((16, 16), 3)], folder="dark")
+    assert score_module.validation_miou(model, normalisation, benchmark, one, 0) == 100.0
 
 
 @pytest.fixture
@@ -144,6 +150,7 @@ def test_run_reports_on_test_with_the_threshold_of_val(
     assert np.sum(first["confusion"]) == 3 * 16 * 16 + 24 * 16
     assert first["background"] in (0.1, 1.0) and first["val_miou"] > 0
     assert first["protocol"] == benchmark_of().protocol_hash()
+    assert first["weights_sha256"] == file_sha256(checkpoint / "model.safetensors")
     assert str(tmp_path) not in out.read_text()
     evaluate.run(config, **paths, val=None, one_label=False)
     without = json.loads(out.read_text())
@@ -154,6 +161,40 @@ def test_run_reports_on_test_with_the_threshold_of_val(
     assert np.sum(painted["confusion"], 0)[0] == 0  # one label, never background
     evaluate.run(experiment(limit=1), **paths, val=val, one_label=False)
     assert json.loads(out.read_text())["images"] == 1
+
+
+def test_the_threshold_is_chosen_on_val_and_used_on_test(
+    model: Any,
+    normalisation: Any,
+    checkpoint: Path,
+    experiment: Callable[..., Config],
+    write_voc: Write,
+    scenes: Scenes,
+    benchmark_of: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Dark pixels are birds on val, and background on test: each has a threshold of its own."""
+    segmenter = benchmark_segmenter(model, normalisation, benchmark_of())
+    monkeypatch.setattr(evaluate.Source, "segmenter", lambda self, benchmark, device: segmenter)
+    image, mask = scenes[0][1], scenes[1][1]  # dog | dark
+    val, test = write_voc([image], [np.where(mask == 0, 3, mask)], "val"), write_voc([image], [mask], "test")
+    out = tmp_path / "metrics/cocu/3/tiny.json"
+    paths = {"checkpoint": checkpoint, "reference": None, "clip": None, "benchmark": "tiny", "test": test, "out": out}
+
+    def result(**how: Any) -> dict[str, Any]:
+        evaluate.run(experiment(backgrounds=(0.9, 0.0)), **paths, **how)
+        found: dict[str, Any] = json.loads(out.read_text())
+        return found
+
+    chosen = result(val=val, one_label=False)
+    assert (chosen["background"], chosen["val_miou"]) == (0.0, 100.0)
+    assert chosen["confusion"] == [[0, 128, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 128]]
+    assert chosen["iou"] == [0.0, 0.0, None, 100.0] and chosen["miou"] == pytest.approx(100 / 3)
+    own = result(val=None, one_label=False)
+    assert (own["background"], own["val_miou"], own["miou"]) == (0.5, None, 100.0)
+    painted = result(val=val, one_label=True)
+    assert (painted["background"], painted["val_miou"]) == (None, None)
 
 
 def test_a_class_absent_from_both_is_null(

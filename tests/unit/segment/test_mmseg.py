@@ -38,6 +38,29 @@ def test_images_are_rgb_and_a_subset_of_classes_leaves_the_others_unscored(root:
     assert truth[0].tolist() == [1, 2, 3, 255, 255, 0, 0, 0]
 
 
+def test_shares_are_every_nth_of_the_first_images(root: Path, benchmark_of: Make) -> None:
+    def names(limit: int, share: tuple[int, int]) -> list[str]:
+        return [example.name for example in Examples(benchmark_of(), root, limit, share)]
+
+    assert [names(0, (i, 2)) for i in (0, 1)] == [["000", "002"], ["001"]]
+    assert [names(2, (i, 2)) for i in (0, 1)] == [["000"], ["001"]]
+    assert [names(7, (i, 3)) for i in (0, 1, 2)] == [["000"], ["001"], ["002"]]
+
+
+def test_the_first_label_that_is_no_class_is_refused(root: Path, benchmark_of: Make) -> None:
+    from mmseg.datasets import PascalVOCDataset
+
+    names = PascalVOCDataset.METAINFO["classes"]
+    benchmark = benchmark_of(classes=names, prompts=(None, *names[1:]))
+    for label in (20, 21):
+        Image.fromarray(np.full((6, 8), label, np.uint8)).save(root / MASK)
+        if label < len(names):
+            assert (next(iter(Examples(benchmark, root))).truth == label).all()
+            continue
+        with pytest.raises(DataError, match=r"000\.png holds the label 21, but tiny has the classes 0\.\.20"):
+            next(iter(Examples(benchmark, root)))
+
+
 def test_mmseg_loads_without_compiled_operators_and_not_before_it_is_needed() -> None:
     program = """
 import sys
