@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,9 @@ def run_images(config: Config, *, corpus: Path, clip: Path | None, block: int, o
         raise ConfigError(f"{corpus} has no block {block} of {per_job} shards (clip.shards_per_job): it ends before.")
     encoder = load_encoder(config.clip, clip, _device(config))
     entries = []
-    for file in progress(files, total=len(files), what=f"embedding {name}, block {block}, shards"):
-        entries.append(_embed_shard(encoder, file, name, out.parent / f"{file.stem}.npy"))
+    with _threads(config.clip.threads):
+        for file in progress(files, total=len(files), what=f"embedding {name}, block {block}, shards"):
+            entries.append(_embed_shard(encoder, file, name, out.parent / f"{file.stem}.npy"))
     write_json(out, {"block": block, "clip": encoder.facts, "shards": entries, "card": card.card()})
 
 
@@ -64,7 +66,8 @@ def run_vocabulary(config: Config, *, captions: Path, clip: Path | None, out: Pa
     if not concepts:
         raise DataError(f"{vocabulary} is empty: no concept is frequent enough. Lower curate.vocabulary.min_count.")
     encoder = load_encoder(config.clip, clip, _device(config))
-    rows = encoder.texts([PROMPT.format(concept) for concept in concepts])
+    with _threads(config.clip.threads):
+        rows = encoder.texts([PROMPT.format(concept) for concept in concepts])
     check_unit(rows, concepts, where=vocabulary)
     _save(out, rows)
     facts = {"clip": encoder.facts, "prompt": PROMPT, "rows": len(rows), "vocabulary_sha256": file_sha256(vocabulary)}
@@ -139,6 +142,17 @@ def _made(out: Path) -> Path:
 def _save(path: Path, rows: NDArray[Any]) -> None:
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.save(stream, rows)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch use `count` threads, and as many as before at the end: other stages follow in the same process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _device(config: Config) -> torch.device:

@@ -69,7 +69,7 @@ def run(config: Config, *, out: Path) -> None:
 
     words = [
         file_sha256(texts / "vocabulary.txt"),
-        config.clip.model_dump(mode="json"),
+        config.clip.model_dump(mode="json", exclude={"threads", "shards_per_job"}),  # how, not what
         code_fingerprint(embed.__name__),
     ]
     if made.missing("vocabulary", words, vectors / "vocabulary.npy"):
