@@ -9,9 +9,9 @@ the unchanged code or end in anything but a failed test.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,14 +23,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Event
 
+from tests.mutants import nursery
 from tests.mutants.mutant import Mutant
 from tests.mutants.table import TABLE
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 300.0  # seconds that a mutant's tests may take; a loop that does not end is noticed, too
 FAILED = 1  # pytest's exit code for "tests ran, and some failed"
-PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n0")
+LIBRARIES = ("torch", "torchvision", "open_clip", "transformers", "numba", "faiss", "pyarrow.parquet", "lemminflect")
 COMPILER = "cocu/curate/jit.py"  # numba's cache does not notice edits in it
 
 
@@ -48,25 +50,24 @@ class Verdict:
 
 
 class Tree:
-    """A copy of the files that git tracks or would track, in which one process at a time runs tests.
+    """A copy of the files that git tracks or would track, in which one process at a time runs tests."""
 
-    Raises `RuntimeError` when the tests in it would import another copy of the package.
-    """
-
-    def __init__(self, root: Path, folder: Path, package: str) -> None:
-        self.folder, self._caches = folder / "tree", folder / "caches"
+    def __init__(self, root: Path, folder: Path, package: str, libraries: Sequence[str]) -> None:
+        self.folder, self._caches, self._log = folder / "tree", folder / "caches", folder / "log"
+        self._package = package
         listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         for name in subprocess.run(listed, cwd=root, capture_output=True, check=True, text=True).stdout.split("\0"):
             if name and (root / name).is_file():  # a file that was deleted may still be in the index
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(root / name, self.folder / name)
-        where = f"import {package}; print({package}.__file__)"
-        ran = subprocess.run(
-            [sys.executable, "-c", where], cwd=self.folder, env=self._environment(self._caches), capture_output=True,
-            text=True,
+        self._nursery = subprocess.Popen(
+            [sys.executable, "-m", nursery.__name__, *libraries], cwd=ROOT, env=nursery.environment(ROOT, self._caches),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
-        if not Path(ran.stdout.strip()).is_relative_to(self.folder):
-            raise RuntimeError(f"The tests would run {ran.stdout or ran.stderr} in place of the copy {self.folder}.")
+
+    def close(self) -> None:
+        """End the process that runs the tests."""
+        self._nursery.communicate()
 
     def ends(self, tests: Sequence[str], limit: float, mutated: str = "") -> tuple[int | None, str]:
         """pytest's exit code, None where it was stopped at the limit, and the end of what it printed.
@@ -78,19 +79,15 @@ class Tree:
             caches = self._caches.with_name("once")
             if self._caches.is_dir() and mutated != COMPILER:
                 shutil.copytree(self._caches, caches)
-        with subprocess.Popen(
-            [sys.executable, *PYTEST, *tests], cwd=self.folder, env=self._environment(caches), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        ) as process:  # fmt: skip
-            try:
-                printed, _ = process.communicate(timeout=limit)
-                code: int | None = process.returncode
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)  # the processes that a test started, too
-                printed, code = process.communicate()[0], None
+        self._log.write_text("")
+        job = nursery.Job(str(self.folder), self._package, tests, str(caches), str(self._log), limit)
+        assert self._nursery.stdin is not None and self._nursery.stdout is not None
+        self._nursery.stdin.write(job.line())
+        self._nursery.stdin.flush()
+        code = json.loads(self._nursery.stdout.readline())
         if mutated:
             shutil.rmtree(caches, ignore_errors=True)
-        return code, "\n".join(printed.splitlines()[-15:])
+        return code, "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
 
     @contextmanager
     def changed(self, mutant: Mutant) -> Iterator[None]:
@@ -108,10 +105,6 @@ class Tree:
         """How often the text that is to be changed is in its file."""
         path = self.folder / mutant.file
         return path.read_text(encoding="utf-8").count(mutant.old) if path.is_file() else 0
-
-    def _environment(self, caches: Path) -> dict[str, str]:
-        ours = {"PYTHONPATH": str(self.folder), "NUMBA_CACHE_DIR": str(caches), "OMP_NUM_THREADS": "1"}
-        return {**os.environ, **ours, "PYTHONDONTWRITEBYTECODE": "1"}  # .pyc files know seconds only
 
 
 def verdicts(tree: Tree, mutants: Sequence[Mutant], limit: float) -> Iterator[Verdict]:
@@ -139,7 +132,7 @@ def _judged(code: int | None, printed: str, limit: float) -> tuple[str, str]:
 
 def main(
     arguments: Sequence[str], table: Sequence[Mutant] = TABLE, root: Path = ROOT, package: str = "cocu",
-    limit: float = LIMIT,
+    libraries: Sequence[str] = LIBRARIES, limit: float = LIMIT,
 ) -> int:  # fmt: skip
     """Try the mutants that the arguments select; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__.partition("\n\n")[0])
@@ -152,22 +145,37 @@ def main(
         return 1
     by_tests = groupby(sorted(wanted, key=lambda m: m.tests), key=lambda m: m.tests)
     groups = sorted(([*group] for _, group in by_tests), key=len, reverse=True)  # the longest first
-    started, found = time.monotonic(), []
+    started, found, stop = time.monotonic(), list[Verdict](), Event()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        trees = [
+            Tree(root, Path(folder).resolve() / str(job), package, libraries)
+            for job in range(min(options.jobs, len(groups)))
+        ]
         free: SimpleQueue[Tree] = SimpleQueue()
-        for job in range(min(options.jobs, len(groups))):
-            free.put(Tree(root, Path(folder).resolve() / str(job), package))
+        for tree in trees:
+            free.put(tree)
 
         def try_group(group: Sequence[Mutant]) -> None:
             tree = free.get()
             for verdict in verdicts(tree, group, limit):
                 found.append(verdict)
                 print(verdict, flush=True)
+                if stop.is_set():
+                    break
             free.put(tree)
 
-        with ThreadPoolExecutor(free.qsize()) as pool:
-            for _ in pool.map(try_group, groups):
-                pass
+        with ThreadPoolExecutor(len(trees)) as pool:
+            try:
+                for _ in pool.map(try_group, groups):
+                    pass
+            except KeyboardInterrupt:
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            finally:
+                pool.shutdown()
+                for tree in trees:
+                    tree.close()
     words = [verdict.word for verdict in found]
     counts = ", ".join(f"{words.count(word)} {word}" for word in ("killed", "survived", "error"))
     print(f"{len(words)} mutants in {time.monotonic() - started:.0f} s: {counts}")
