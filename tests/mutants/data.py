@@ -21,7 +21,7 @@ DATA = (
         ("io: the fingerprint forgets `import x`", "names += [a.name for a in node.names]", "pass"),
         ("io: the fingerprint forgets modules of a package", '*(f"{node.module}.{a.name}" for a in node.names)', ""),
         ("io: the fingerprint is of names", 'name.encode() + b"\\0" + path.read_bytes()', "name.encode()"),
-        ("io: the log is part of a stage", '"cocu.io", "cocu.log", ', '"cocu.io", '),
+        ("io: the log is part of a stage", '"cocu.io", "cocu.log"', '"cocu.io"'),
         ("io: keys as they come", "sort_keys=True", "sort_keys=False"),
     ),
     *changes(

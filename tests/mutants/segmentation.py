@@ -215,7 +215,7 @@ SEGMENTATION = (
             f"{SEGMENT}/test_mmseg.py::test_the_first_label_that_is_no_class_is_refused",
             f"{SEGMENT}/test_mmseg.py::test_damaged_masks_are_named",
             f"{SEGMENT}/test_mmseg.py::test_an_image_that_its_exif_tag_turns_is_refused",
-            f"{EVALUATE}::test_a_shrunk_image_is_scored_at_the_size_of_its_mask",
+            f"{SEGMENT}/test_mmseg.py::test_an_image_of_more_pixels_than_the_limit_is_shrunk_and_its_truth_is_not",
         ),
         ("files: BGR", 'loaded["img"][:, :, ::-1]', 'loaded["img"]'),
         ("files: shares overlap", "[share[0] :: share[1]]", "[share[0] :]"),

@@ -47,6 +47,14 @@ def test_shares_are_every_nth_of_the_first_images(root: Path, benchmark_of: Make
     assert [names(7, (i, 3)) for i in (0, 1, 2)] == [["000"], ["001"], ["002"]]
 
 
+@pytest.mark.parametrize(("shrink", "shape"), [(None, (6, 8)), ((48, 4), (6, 8)), ((47, 4), (3, 4)), ((47, 5), (4, 5))])
+def test_an_image_of_more_pixels_than_the_limit_is_shrunk_and_its_truth_is_not(
+    root: Path, benchmark_of: Make, shrink: tuple[int, int] | None, shape: tuple[int, int]
+) -> None:
+    example = next(iter(Examples(benchmark_of(shrink=shrink), root)))
+    assert example.image.shape == (*shape, 3) and example.truth.shape == (6, 8)
+
+
 def test_the_first_label_that_is_no_class_is_refused(root: Path, benchmark_of: Make) -> None:
     from mmseg.datasets import PascalVOCDataset
 
