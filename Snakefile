@@ -42,9 +42,10 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
-# Before the first job, and not in a dry run: one workflow at a time works on an experiment, and the verbs read its
-# configuration from a file. The rules' fingerprints, not that file's time, decide what runs again.
+# Before the first job, and not in a dry run: what is configured can be made, one workflow at a time works on an experiment,
+# and the verbs read its configuration from a file. The rules' fingerprints, not that file's time, decide what runs again.
 onstart:
+    check_all()
     hold_lock()
     write_text(Path(CONFIG), settings.dump(CFG))
 

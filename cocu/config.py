@@ -9,36 +9,35 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import typing
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from cocu.data_sections import Clip, Corpus, Curate, MiniWorld, Search, StandIn, Vocabulary
 from cocu.errors import ConfigError
+from cocu.fit import arm_mistakes, data_mistakes, override_mistakes
 from cocu.sections import (
     Augment,
-    Clip,
-    Corpus,
-    Curate,
     Device,
     Evaluate,
     Fraction,
-    MiniWorld,
     Model,
     Name,
     Prompts,
     Reference,
     Report,
     Sampling,
-    Search,
     Section,
+    Seed,
     Stage,
-    StandIn,
     Train,
-    Vocabulary,
+    refuse,
+    repeated,
 )
 
 __all__ = [
@@ -85,7 +84,7 @@ class Config(Section):
     """
 
     experiment: Name
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
     run_arms: tuple[Name, ...] = ()
     arms: dict[Name, dict[str, Any]] = Field(min_length=1)
     references: dict[Name, Reference] = Field(default_factory=dict)
@@ -118,21 +117,26 @@ class Config(Section):
             raise ValueError(
                 f"'{taken[0]}' is the name of another row of the tables: give the arm or reference another"
             )
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seeds must differ from each other")
-        if self.corpus.kind != "mini" and self.clip.model == "stand-in":
-            raise ValueError(
-                "clip.model 'stand-in' learns from the mini corpus; name an open_clip model, e.g. ViT-B-16"
-            )
-        for name in self.arms:
-            if self._override(name).train.prompts.source == "truth" and self.corpus.kind != "mini":
-                raise ValueError(
-                    f"arm '{name}' reads the truth, which only the mini corpus has: leave it out of run_arms"
-                )
+        refuse([repeated("seeds", self.seeds), repeated("run_arms", self.run_arms)])
+        refuse([*data_mistakes(self.corpus, self.clip, self.curate, self.evaluate), *self._arms_mistakes()])
         for name, reference in self.references.items():
             if reference.clip == "stand-in" != self.clip.model:
                 raise ValueError(f"references.{name} is the stand-in CLIP, which is not trained here: name another")
         return self
+
+    def _arms_mistakes(self) -> list[str]:
+        """With the arm's name, unless the arms share it: then it is the sections' own, and told once."""
+        shared = arm_mistakes(self.corpus, self.model, self.train)
+        told: dict[str, None] = {}
+        for name, override in self.arms.items():
+            try:
+                arm = self._override(name)
+            except ValueError as error:
+                told[str(error)] = None
+                continue
+            found = arm_mistakes(arm.corpus, arm.model, arm.train) + override_mistakes(override, arm.train.prompts)
+            told |= {mistake if mistake in shared else f"arm '{name}': {mistake}": None for mistake in found}
+        return list(told)
 
     def _override(self, name: str) -> Config:
         override = self.arms[name]
@@ -141,10 +145,12 @@ class Config(Section):
         sections = {}
         for key in override:
             section: Section = getattr(self, key)
+            if not isinstance(override[key], Mapping):
+                raise ValueError(f"arms.{name}.{key} is {override[key]!r}, and must be a mapping of keys to values")
             try:
                 sections[key] = type(section).model_validate(merge(section.model_dump(), override[key]))
             except ValidationError as error:
-                raise ValueError(_sentences(error, ("arms", name, key), (key,))) from error
+                raise ValueError(_sentences(error, name, (key,))) from error
         return self.model_copy(update=sections)
 
     def arm(self, name: str) -> Config:
@@ -239,19 +245,39 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
 
 
-def _sentences(error: ValidationError, shown: tuple[str, ...] = (), real: tuple[str, ...] = ()) -> str:
-    """One line a mistake. The model that was validated lies under `shown` for the user, under `real` in `Config`."""
-    return "\n".join(_sentence(e, ".".join(map(str, (*shown, *e["loc"]))), (*real, *e["loc"])) for e in error.errors())
+def _sentences(error: ValidationError, arm: str = "", section: tuple[str, ...] = ()) -> str:
+    """One line a mistake. `arm` made it in its override of `section`, where that is what was validated."""
+    shown = ("arms", arm, *section) if arm else ()
+    who = f"arm '{arm}': " if arm else ""
+    return "\n".join(
+        _sentence(e, ".".join(map(str, (*shown, *e["loc"]))), (*section, *e["loc"]), who)
+        for e in error.errors()
+        if not (e["type"] == "too_short" and e["input"])  # pydantic's afterthought on a list of mistakes alone
+    )
 
 
-def _sentence(error: Any, path: str, loc: tuple[Any, ...]) -> str:
+def _sentence(error: Any, path: str, loc: tuple[Any, ...], who: str) -> str:
     if error["type"] == "extra_forbidden":
         return f"Unknown key {path}{suggest(str(loc[-1]), _siblings(loc)) or '.'} Correct or remove it."
     if error["type"] == "missing":
         return f"The key {path} is missing. Add it (config/config.yaml explains every key)."
     if error["type"] == "value_error":  # a check of ours, which says itself what is wrong
-        return str(error["ctx"]["error"]).rstrip(".") + "."
+        who = f"{path}: " if loc[:1] == ("references",) else who  # there are several, and the check sees but one
+        return "\n".join(f"{who}{line.rstrip('.')}." for line in str(error["ctx"]["error"]).splitlines())
+    if error["type"] in ("float_type", "int_type") and _is_number(error["input"]):
+        return (
+            f"{path}: YAML reads {error['input']} as text. Write a number without quotes, and an exponent with a point "
+            "before it and a sign in it (1.0e-3)."
+        )
     return f"{path}: {error['msg']} (it is {error['input']!r})."
+
+
+def _is_number(value: object) -> bool:
+    """Whether a text is a number to everyone but YAML."""
+    try:
+        return isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def _siblings(loc: tuple[Any, ...]) -> list[str]:

@@ -1,22 +1,35 @@
 """The sections of the configuration: what each key is, its type, its bounds and its default.
 
-Every section is frozen and refuses keys that it does not know. config/config.yaml has a comment on every key;
-`cocu.config` puts the sections together.
+Every section is frozen and refuses keys that it does not know. What its keys make impossible together is refused here,
+with a sentence that names them, their values and the remedy; `cocu.fit` does that across sections. The sections that
+decide the data are in `cocu.data_sections`, config/config.yaml has a comment on every key, and `cocu.config` puts the
+sections together.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cocu.rand_augment import mistake
 
 Device = Literal["auto", "cpu", "cuda"]
 Sampling = Literal["cluster", "top", "softmax", "uniform"]
 SegmentResidual = Literal["attended", "token", "none"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+# Strict: `steps: yes` would be 1, and Snakemake's schema refuses the text '1e-3' where a number is asked for.
+Count = Annotated[int, Field(ge=1, strict=True)]
+CountOrZero = Annotated[int, Field(ge=0, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+Switch = Annotated[bool, Field(strict=True)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
+Share = Annotated[float, Field(gt=0.0, le=1.0, strict=True)]  # of something that must not vanish
+BelowOne = Annotated[float, Field(ge=0.0, lt=1.0, strict=True)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=True)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False, strict=True)]
 
 
 class Section(BaseModel):
@@ -25,159 +38,114 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class MiniWorld(Section):
-    """The composed corpus: sprites over procedural textures, with exact masks and captions that leave things out."""
-
-    image_size: int = Field(48, ge=16)
-    web_pairs: int = Field(10_000, ge=1)
-    train_pairs: int = Field(10_000, ge=1)
-    val_images: int = Field(200, ge=1)
-    test_images: int = Field(500, ge=1)
-    pairs_per_shard: int = Field(1_000, ge=1)
-    objects_per_scene: tuple[int, int] = (2, 3)
-    object_side: tuple[Fraction, Fraction] = (0.38, 0.62)
-    thing_salience: Positive = 0.2
-    vague_captions: Fraction = 0.4
-    mention_second_object: Fraction = 0.25
-    mention_stuff: Fraction = 0.2
-    seed: int = Field(0, ge=0)
+def refuse(mistakes: Iterable[str]) -> None:
+    """Raise one `ValueError` with a line for each mistake; what is empty is none."""
+    if found := [mistake for mistake in mistakes if mistake]:
+        raise ValueError("\n".join(found))
 
 
-class Corpus(Section):
-    """Where the image-text pairs come from."""
-
-    kind: Literal["mini", "shards"] = "mini"
-    name: Name = "mini"
-    shards: str = ""
-    lenient: bool = False
-    max_bad: Fraction = 0.05
-    mini: MiniWorld = MiniWorld()
-
-    @model_validator(mode="after")
-    def _shards_are_named(self) -> Corpus:
-        if self.kind == "shards" and not self.shards:
-            raise ValueError("corpus.kind 'shards' needs corpus.shards, a path such as data/cc3m/{00000..00331}.tar")
-        return self
+def reversed_range(key: str, bounds: tuple[float, float]) -> str:
+    """What is wrong with a range of least and most, or nothing."""
+    low, high = bounds
+    return f"{key} is [{low}, {high}], the least above the most: write [{high}, {low}]" if low > high else ""
 
 
-class StandIn(Section):
-    """Training of the small CLIP that takes the published one's place in the mini experiment."""
-
-    steps: int = Field(450, ge=1)
-    batch_size: int = Field(128, ge=2)
-    lr: Positive = 1.5e-3
-    weight_decay: NonNegative = 0.05
-    seed: int = Field(0, ge=0)
-
-
-class Clip(Section):
-    """The CLIP that sees concepts: an open_clip model, or the stand-in that a rule trains."""
-
-    model: str = "stand-in"
-    pretrained: str = ""
-    batch_size: int = Field(256, ge=1)
-    shards_per_job: int = Field(32, ge=1)
-    threads: int = Field(1, ge=1)
-    stand_in: StandIn = StandIn()
-
-
-class Vocabulary(Section):
-    """Which words of the captions become concepts."""
-
-    file: str = ""
-    min_count: int = Field(20, ge=1)
-    max_concepts: int = Field(16_384, ge=1, le=65_535)
-    max_tokens: int = Field(4, ge=1, le=8)
-    exclude: tuple[str, ...] = ()
-    exclude_benchmarks: tuple[Name, ...] = ()
-
-
-class Search(Section):
-    """Nearest neighbours in the retrieval pool."""
-
-    neighbours: int = Field(8, ge=1)
-    exclude_self: bool = True
-    index: Literal["auto", "exact", "flat", "ivf", "lists"] = "exact"
-    nlist: int = Field(0, ge=0)
-    nprobe: int = Field(32, ge=1)
-
-
-class Curate(Section):
-    """Vision-driven expansion and text-to-vision-guided ranking."""
-
-    vocabulary: Vocabulary = Vocabulary()
-    search: Search = Search()
-    pool: str = ""
-    compat: Literal["paper", "released"] = "paper"
-    shards_per_job: int = Field(32, ge=1)
-    threads: int = Field(1, ge=1)
-
-    @model_validator(mode="after")
-    def _released_finds_itself(self) -> Curate:
-        if self.compat == "released" and self.search.exclude_self:
-            raise ValueError(
-                "curate.compat 'released' lets an anchor find itself: set curate.search.exclude_self to false"
-            )
-        return self
+def repeated(key: str, values: Sequence[object]) -> str:
+    """What is wrong with a list whose entries must differ, or nothing."""
+    twice = [value for i, value in enumerate(values) if value in values[:i]]
+    return f"{key} has {twice[0]!r} twice: remove one" if twice else ""
 
 
 class Stage(Section):
     """One stage of the image encoder: attention layers, then grouping into segments (none when group_tokens is 0)."""
 
-    depth: int = Field(ge=0)
-    group_tokens: int = Field(ge=0)
+    depth: CountOrZero
+    group_tokens: CountOrZero
 
 
 class Model(Section):
     """GroupViT's architecture, from the mini model to the published one."""
 
-    image_size: int = Field(48, ge=16)
+    image_size: Annotated[int, Field(ge=16, strict=True)] = 48
     stem: Literal["patch", "convolutional"] = "convolutional"
-    patch_size: int = Field(4, ge=1)
-    stem_channels: tuple[int, ...] = ()
-    stem_strides: tuple[int, ...] = ()
-    width: int = Field(128, ge=8)
-    heads: int = Field(4, ge=1)
+    patch_size: Count = 4
+    stem_channels: tuple[Count, ...] = ()
+    stem_strides: tuple[Count, ...] = ()
+    width: Annotated[int, Field(ge=8, strict=True)] = 128
+    heads: Count = 4
     stages: tuple[Stage, ...]
-    drop_path: Fraction = 0.0
+    drop_path: BelowOne = 0.0
     initialisation: Literal["normal", "xavier"] = "normal"
     assign_scale: NonNegative = 0.0
     segment_residual: SegmentResidual = "attended"
-    text_width: int = Field(128, ge=8)
-    text_heads: int = Field(4, ge=1)
-    text_layers: int = Field(2, ge=1)
-    context_length: int = Field(32, ge=4)
-    embed_dim: int = Field(128, ge=8)
+    text_width: Annotated[int, Field(ge=8, strict=True)] = 128
+    text_heads: Count = 4
+    text_layers: Count = 2
+    context_length: Annotated[int, Field(ge=4, strict=True)] = 32
+    embed_dim: Annotated[int, Field(ge=8, strict=True)] = 128
     projector_layers: Literal[1, 2] = 2
-    projector_width: int = Field(4096, ge=8)
+    projector_width: Annotated[int, Field(ge=8, strict=True)] = 4096
     temperature: Positive = 0.07
 
     @model_validator(mode="after")
-    def _stem_matches_patch(self) -> Model:
-        if self.stem == "convolutional":
-            stride = 1
-            for s in self.stem_strides:
-                stride *= s
-            if len(self.stem_channels) != len(self.stem_strides) or not self.stem_channels:
-                raise ValueError("model.stem_channels and model.stem_strides need one entry a convolution")
-            if stride != self.patch_size or self.stem_channels[-1] != self.width:
-                raise ValueError(
-                    f"the stem's strides multiply to {stride} and it ends in {self.stem_channels[-1]} channels; "
-                    f"model.patch_size is {self.patch_size} and model.width is {self.width}: make them equal"
-                )
+    def _can_be_built(self) -> Model:
+        mistakes = [self._stem_mistake()]
         if self.image_size % self.patch_size:
-            raise ValueError(f"model.image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
+            mistakes.append(
+                f"model.image_size {self.image_size} is not a multiple of model.patch_size {self.patch_size}: change "
+                "one of them"
+            )
+        for width, heads in (("width", "heads"), ("text_width", "text_heads")):
+            d, h = getattr(self, width), getattr(self, heads)
+            if d % h:
+                mistakes.append(f"model.{width} {d} is not a multiple of model.{heads} {h}: change one of them")
+        if not any(stage.group_tokens for stage in self.stages):
+            mistakes.append(
+                "model.stages has no stage with group_tokens, and nothing is grouped: give one a number above 0"
+            )
+        refuse(mistakes)
         return self
+
+    def _stem_mistake(self) -> str:
+        channels, strides = list(self.stem_channels), list(self.stem_strides)
+        if self.stem == "patch":
+            if not channels and not strides:
+                return ""
+            return (
+                f"model.stem 'patch' is one convolution, without model.stem_channels {channels} and model.stem_strides "
+                f"{strides}: set both to [], or model.stem to 'convolutional'"
+            )
+        if len(channels) != len(strides) or not channels:
+            return (
+                f"model.stem_channels {channels} and model.stem_strides {strides} need one entry a convolution, and at "
+                "least one: make them as long as each other"
+            )
+        if math.prod(strides) != self.patch_size or channels[-1] != self.width:
+            return (
+                f"the stem's strides multiply to {math.prod(strides)} and it ends in {channels[-1]} channels; "
+                f"model.patch_size is {self.patch_size} and model.width is {self.width}: make them equal"
+            )
+        return ""
 
 
 class Augment(Section):
     """Image augmentation in training (timm's)."""
 
-    crop_scale: tuple[Fraction, Fraction] = (0.08, 1.0)
-    flip: bool = True
+    crop_scale: tuple[Share, Share] = (0.08, 1.0)
+    flip: Switch = True
     colour_jitter: NonNegative = 0.4
     rand_augment: str = ""
     erasing: Fraction = 0.25
+
+    @model_validator(mode="after")
+    def _is_what_timm_reads(self) -> Augment:
+        refuse(
+            [
+                reversed_range("train.augment.crop_scale", self.crop_scale),
+                mistake(self.rand_augment) if self.rand_augment else "",
+            ]
+        )
+        return self
 
 
 class Prompts(Section):
@@ -185,35 +153,45 @@ class Prompts(Section):
 
     source: Literal["caption", "archive", "truth"] = "caption"
     sampling: Sampling = "cluster"
-    replacement: bool = True
+    replacement: Switch = True
     temperature: Positive = 1.0
-    count: int = Field(3, ge=1)
+    count: Count = 3
     templates: Literal["imagenet", "one"] = "imagenet"
 
 
 class Train(Section):
     """Pre-training of GroupViT on pairs and concept prompts."""
 
-    steps: int = Field(0, ge=0)
-    epochs: int = Field(30, ge=1)
+    steps: CountOrZero = 0
+    epochs: Count = 30
     warmup_fraction: Fraction = 2 / 30
-    batch_size: int = Field(1024, ge=2)
+    batch_size: Annotated[int, Field(ge=2, strict=True)] = 1024
     lr: Positive = 1.6e-3
     lr_warmup: NonNegative = 4e-6
     lr_min: NonNegative = 4e-5
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
     weight_decay: NonNegative = 0.05
     clip_grad: Positive = 5.0
     precision: Literal["float32", "bfloat16"] = "float32"
-    threads: int = Field(1, ge=1)
-    workers: int = Field(0, ge=0)
+    threads: Count = 1
+    workers: CountOrZero = 0
     multi_label_level: Literal["image", "segment"] = "image"
-    gumbel: bool = True
+    gumbel: Switch = True
     prompts: Prompts = Prompts()
     augment: Augment = Augment()
-    log_every: int = Field(20, ge=1)
-    checkpoint_every: int = Field(200, ge=1)
-    validate_every: int = Field(0, ge=0)
+    log_every: Count = 20
+    checkpoint_every: Count = 200
+    validate_every: CountOrZero = 0
+
+    @model_validator(mode="after")
+    def _lr_is_the_largest_rate(self) -> Train:
+        refuse(
+            f"train.{key} {rate:g} is above train.lr {self.lr:g}, where the warm-up ends and the cosine begins: lower "
+            f"it, or raise train.lr"
+            for key, rate in (("lr_warmup", self.lr_warmup), ("lr_min", self.lr_min))
+            if rate > self.lr
+        )
+        return self
 
 
 class Reference(Section):
@@ -241,10 +219,20 @@ class Evaluate(Section):
 
     benchmarks: tuple[Name, ...] = Field(min_length=1)
     data: str = "data/benchmarks"
-    limit: int = Field(0, ge=0)
+    limit: CountOrZero = 0
     backgrounds: tuple[Fraction, ...] = ()
-    threads: int = Field(1, ge=1)
-    processes: int = Field(1, ge=1)
+    threads: Count = 1
+    processes: Count = 1
+
+    @model_validator(mode="after")
+    def _lists_differ(self) -> Evaluate:
+        refuse(
+            [
+                repeated("evaluate.benchmarks", self.benchmarks),
+                repeated("evaluate.backgrounds", self.backgrounds),
+            ]
+        )
+        return self
 
 
 class Report(Section):
@@ -252,6 +240,12 @@ class Report(Section):
 
     baseline: Name = "groupvit"
     treatment: Name = "cocu"
-    confidence: Fraction = 0.95
-    panel_images: int = Field(6, ge=1)
-    seed: int = Field(0, ge=0)
+    confidence: Annotated[float, Field(gt=0.0, lt=1.0, strict=True)] = 0.95
+    panel_images: Count = 6
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _compares_two_arms(self) -> Report:
+        if self.baseline == self.treatment:
+            raise ValueError(f"report.baseline and report.treatment are both '{self.baseline}': name two arms")
+        return self

@@ -216,8 +216,14 @@ def panel(
 
 @app.command("config", rich_help_panel=SETTINGS)
 def show_config(config: ConfigFiles = DEFAULT) -> None:
-    """Check the configuration and print it, every key written out."""
-    typer.echo(dump(load(config)), nl=False)
+    """Check the configuration as a workflow does at its start, and print it, every key written out."""
+    from cocu.clip.check import check_clips
+    from cocu.train.check import check_arms
+
+    checked = load(config)
+    check_clips(checked)
+    check_arms(checked)
+    typer.echo(dump(checked), nl=False)
 
 
 @app.command(rich_help_panel=SETTINGS)

@@ -156,18 +156,24 @@ class _StandInTransform:
         return normalise(np.ascontiguousarray(image))
 
 
-def load_published(name: str, pretrained: str) -> tuple[Any, Callable[[Pixels], Tensor], Callable[[list[str]], Tensor]]:
+def check_published(name: str, pretrained: str) -> None:
+    """Raise `ConfigError` for a model that open_clip does not have, and for what is neither a file nor a tag of it."""
     import open_clip
 
     known, tags = open_clip.list_models(), open_clip.list_pretrained_tags_by_model(name)
     if name not in known:
-        raise ConfigError(f"open_clip has no model '{name}' (clip.model){suggest(name, known)}.")
-    is_file = Path(pretrained).is_file()
-    if not is_file and pretrained not in tags:
+        raise ConfigError(f"open_clip has no model '{name}' (clip.model){suggest(name, known) or '.'}")
+    if not Path(pretrained).is_file() and pretrained not in tags:
         raise ConfigError(
             f"clip.pretrained is '{pretrained}', which is neither a file that exists nor a tag of {name}"
-            f"{suggest(pretrained, tags)}. Its tags: {', '.join(tags)}."
+            f"{suggest(pretrained, tags) or '.'} Its tags: {', '.join(tags)}."
         )
+
+
+def load_published(name: str, pretrained: str) -> tuple[Any, Callable[[Pixels], Tensor], Callable[[list[str]], Tensor]]:
+    import open_clip
+
+    check_published(name, pretrained)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="QuickGELU mismatch")  # the vectors would be silently wrong
@@ -178,7 +184,7 @@ def load_published(name: str, pretrained: str) -> tuple[Any, Callable[[Pixels], 
             f"{error}: set clip.model to '{name}-quickgelu', which these weights were trained as."
         ) from error
     except Exception as error:  # open_clip and the libraries below it raise whatever they meet
-        if is_file:
+        if Path(pretrained).is_file():
             raise DataError(
                 f"{pretrained} does not hold weights of {name} ({_first_line(error)}). Download it again, or correct "
                 "clip.model (OpenAI's weights need the name that ends in -quickgelu)."

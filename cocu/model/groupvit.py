@@ -46,7 +46,8 @@ class ImageEncoder(nn.Module):
         self.stem = patch_stem(config) if config.stem == "patch" else convolutional_stem(config)
         self.norm_patches, self.norm = nn.LayerNorm(d), nn.LayerNorm(d)
         self.positions = nn.Parameter(torch.empty(1, d, side, side))
-        shares = torch.linspace(0, config.drop_path, sum(s.depth for s in config.stages) or 1).tolist()
+        layers = sum(stage.depth for stage in config.stages)
+        shares = [config.drop_path * i / max(1, layers - 1) for i in range(layers)]
         self.stages = nn.ModuleList()
         previous = 0
         for stage in config.stages:

@@ -136,9 +136,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         why = error
     aside = path.with_suffix(".damaged")
     path.replace(aside)
-    say(
-        f"The training state {path} is damaged ({why}) and was moved to {aside}. An earlier one serves, if there is one."
-    )
+    say(f"The training state {path} is damaged ({why}) and was moved to {aside}. The one before it serves, if any.")
     return None
 
 

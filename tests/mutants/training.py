@@ -80,8 +80,8 @@ TRAINING = (
         ),
         (
             "model: every layer drops the same",
-            "torch.linspace(0, config.drop_path",
-            "torch.linspace(config.drop_path, config.drop_path",
+            "config.drop_path * i / max(1, layers - 1)",
+            "config.drop_path",
         ),
         ("model: tokens are not carried on", "previous = stage.group_tokens", "previous = 0"),
     ),

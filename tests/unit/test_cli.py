@@ -88,11 +88,14 @@ def test_train_gets_the_arm_applied_and_paths_by_name(monkeypatch: pytest.Monkey
     }  # fmt: skip
 
 
-def test_help_loads_no_heavy_package() -> None:
-    code = "import sys; from cocu import cli\ntry: cli.app(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+@pytest.mark.parametrize(("verb", "word"), [("--help", "embed-vocabulary"), ("schema", "additionalProperties")])
+def test_help_and_schema_load_no_heavy_package(verb: str, word: str) -> None:
+    code = f"import sys; from cocu import cli\ntry: cli.app(['{verb}'])\nexcept SystemExit: pass\nprint(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    modules = set(run.stdout.split())
-    assert "embed-vocabulary" in modules  # a word of the help itself
+    *printed, loaded = run.stdout.splitlines()
+    assert any(word in line for line in printed)
+    modules = set(loaded.split())
+    assert "typer" in modules
     assert not modules & {"torch", "numpy", "mmseg", "open_clip", "faiss", "matplotlib", "numba", "pyarrow"}
 
 
@@ -102,3 +105,17 @@ def test_every_verb_has_a_help_text() -> None:
     assert set(inner) == {"build", "show", "stats"}
     assert {"curate", "vocabulary", "captions", "train", "evaluate", "tables"} <= set(verbs)
     assert all(verb.help for verb in [*verbs.values(), *inner.values()])
+
+
+def test_config_refuses_an_arm_that_cannot_be_trained_and_a_clip_that_does_not_exist(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    overlay = tmp_path / "over.yaml"
+    overlay.write_text("arms: {cocu: {train: {augment: {rand_augment: rand-n16-tweights}}}}")
+    assert call("config", *BASE, "--config", overlay) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("cocu: arm 'cocu' cannot be trained with its train.augment (Cannot take a larger")
+    assert captured.out == ""
+    overlay.write_text("references: {other: {clip: ViT-B-61, pretrained: openai}}")
+    assert call("config", *BASE, "--config", overlay) == 2
+    assert capsys.readouterr().err.startswith("cocu: references.other: open_clip has no model 'ViT-B-61'")

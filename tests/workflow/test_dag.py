@@ -227,6 +227,22 @@ def test_a_wrong_key_is_a_sentence(done: Checkout) -> None:
     assert "Traceback" not in said
 
 
+def test_what_does_not_fit_is_refused_by_a_dry_run(done: Checkout) -> None:
+    over = {"arms": {"cocu": {"model": {"heads": 5}}, "oracle": {"train": {"prompts": {"temperature": 0.5}}}}}
+    said = done.snakemake("-n", *overlay(done, over), code=1)
+    assert "arm 'cocu': model.width 128 is not a multiple of model.heads 5: change one of them." in said
+    assert "arm 'oracle': train.prompts.temperature is 0.5 and has no effect, since" in said
+    assert "Traceback" not in said
+
+
+def test_what_only_making_it_shows_is_refused_before_the_first_job(checkout: Checkout) -> None:
+    over = {"arms": {"cocu": {"train": {"augment": {"rand_augment": "rand-n16-tweights"}}}}}
+    said = checkout.snakemake("--cores", "1", *overlay(checkout, over), code=1)
+    assert "arm 'cocu' cannot be trained with its train.augment (Cannot take a larger sample than" in said
+    assert "Traceback" not in said
+    assert not (checkout.root / "results").exists()
+
+
 def test_a_key_given_twice_is_refused(done: Checkout) -> None:
     (done.root / "config/over.yaml").write_text("seeds: [0]\nseeds: [1]\n")
     assert "key 'seeds' is given twice" in done.snakemake("-n", *SMOKE, "config/over.yaml", code=1)

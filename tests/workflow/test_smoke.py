@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from cocu.config import load
+from cocu.io import file_sha256
 from cocu.train.checkpoint import STATE
 from tests.workflow.conftest import Checkout, make_checkout
 
@@ -48,6 +49,19 @@ def test_the_table_has_a_row_an_arm_and_benchmark(finished: Checkout) -> None:
     }
     assert all(row["seeds"] == ("1" if row["arm"] == "clip" else "2") for row in rows)
     assert all(0 <= float(row["miou_mean"]) <= 100 for row in rows)
+
+
+def test_a_result_says_of_which_weights_it_is(finished: Checkout) -> None:
+    found = {
+        path.parts[-3:-1]: json.loads(path.read_text()) for path in result(finished, "metrics").rglob("mini_voc.json")
+    }
+    for (arm, seed), metrics_of in found.items():
+        if arm != "clip":
+            trained = "cocu" if arm == "one_label" else arm
+            weights = result(finished, f"checkpoints/{trained}/{seed}/model.safetensors")
+            assert metrics_of["weights_sha256"] == file_sha256(weights)
+    assert len({f["weights_sha256"] for f in found.values()}) == 7  # three arms of two seeds, and the stand-in
+    assert all(f["images"] == 16 for f in found.values())
 
 
 def test_run_again_it_has_nothing_to_do(finished: Checkout) -> None:

@@ -35,6 +35,18 @@ def protocol(benchmark):
 PROTOCOLS = {benchmark: protocol(benchmark) for benchmark in CFG.evaluate.benchmarks}
 
 
+def check_all():
+    """Refuse a CLIP that does not exist and an arm that cannot be trained: it imports torch, too slow for every job."""
+    from cocu.clip.check import check_clips
+    from cocu.train.check import check_arms
+
+    try:
+        check_clips(CFG)
+        check_arms(CFG)
+    except CocuError as error:
+        raise WorkflowError(str(error))
+
+
 LOCK = Path(R) / ".lock"
 
 

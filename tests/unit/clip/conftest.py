@@ -24,7 +24,7 @@ def config() -> Config:
                 "stem_strides": [4],
                 "stages": [{"depth": 0, "group_tokens": 2}],
             },
-            "evaluate": {"benchmarks": ["context"]},
+            "evaluate": {"benchmarks": ["mini_context"]},
         }
     )
 

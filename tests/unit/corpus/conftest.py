@@ -21,12 +21,15 @@ def config() -> Config:
             "seeds": [0],
             "arms": {"groupvit": {}, "cocu": {}},
             "corpus": {"mini": world},
+            "clip": {"stand_in": {"batch_size": 5}},
+            "curate": {"vocabulary": {"min_count": 7}, "search": {"neighbours": 6}},
             "model": {
                 "width": 8,
                 "stem_channels": [8],
                 "stem_strides": [4],
                 "stages": [{"depth": 0, "group_tokens": 2}],
             },
-            "evaluate": {"benchmarks": ["context"]},
+            "train": {"batch_size": 7},
+            "evaluate": {"benchmarks": ["mini_context"]},
         }
     )

@@ -28,7 +28,7 @@ def make_config(**curate: Any) -> Config:
             "arms": {"groupvit": {}, "cocu": {}},
             "curate": {"vocabulary": {"min_count": 1}} | curate,
             "model": {"stem": "patch", "stages": [{"depth": 0, "group_tokens": 2}]},
-            "evaluate": {"benchmarks": ["voc"]},
+            "evaluate": {"benchmarks": ["mini_voc"]},
         }
     )
 
