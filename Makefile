@@ -21,10 +21,10 @@ smoke: $(ENVIRONMENT)
 	$(SNAKEMAKE) --configfile config/smoke.yaml
 	@echo && cat results/smoke/tables/main.md
 
-# One thread a process: the tests already run side by side, those of a group on one worker.
+# One thread a process: the tests already run side by side, those of a file on one worker, which share what it makes.
 test: export OMP_NUM_THREADS = 1
 test: $(ENVIRONMENT)
-	$(BIN)/python -m pytest -n logical --dist loadgroup
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 mutants: $(ENVIRONMENT)
 	$(BIN)/python -m tests.mutants $(NAMES)

@@ -14,7 +14,6 @@ import yaml
 
 from tests.workflow.conftest import Checkout, make_checkout
 
-pytestmark = pytest.mark.xdist_group("dag")  # one worker fakes the experiment, and only once
 SMOKE = ("--configfile", "config/smoke.yaml")
 ARCHIVED = 1  # arms of the smoke experiment whose prompts come from the archive
 ARMS, SEEDS, BENCHMARKS = 3, 2, 2

@@ -18,7 +18,7 @@ from cocu.io import file_sha256
 from cocu.train.checkpoint import STATE
 from tests.workflow.conftest import Checkout, make_checkout
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smoke")]
+pytestmark = pytest.mark.slow
 RUN = ("--cores", "2", "--resources", "gpu=8", "--configfile", "config/smoke.yaml")
 
 
