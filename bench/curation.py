@@ -16,11 +16,11 @@ from bench import search_figures
 from bench.figure import Figure, alternate, report
 from bench.plain import NgramLookup, cluster_image, rank_image
 from bench.world import World, make_texts, make_world
+from cocu.concepts.matcher import Matcher
 from cocu.curate.cluster import cluster
-from cocu.curate.concepts import Matcher
 from cocu.curate.expand import expand
-from cocu.curate.index import search
 from cocu.curate.rank import rank, similarities
+from cocu.search.exact import search
 
 TOLERANCE = 2e-6
 INERTIA = 1.005  # of scikit-learn's, on average

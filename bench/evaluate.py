@@ -21,12 +21,12 @@ import torch
 from torch.nn import functional as F
 
 from bench.figure import Figure, alternate, report
+from cocu.benchmarks.definitions import Benchmark, read_benchmark
 from cocu.clip.dense import DenseClip
 from cocu.config import load
-from cocu.corpus.world import draw_scene, load_sprites, scene_generator
+from cocu.mini.world import draw_scene, load_sprites, scene_generator
 from cocu.model.groupvit import GroupViT
-from cocu.model.hub import Normalisation
-from cocu.segment.benchmarks import Benchmark, read_benchmark
+from cocu.pairs.images import IMAGENET
 from cocu.segment.segmenter import Segmenter, benchmark_segmenter
 from cocu.segment.windows import rescale, window_corners
 from cocu.segment.zero_shot import group_scores, hard_groups
@@ -55,7 +55,7 @@ def make_model() -> GroupViT:
 @torch.no_grad()
 def make_segmenter(model: GroupViT, benchmark: Benchmark, image: np.ndarray) -> Segmenter:
     """The benchmark's segmenter with words between the image's segments, which random weights leave close together."""
-    segmenter = benchmark_segmenter(model, Normalisation(), benchmark)
+    segmenter = benchmark_segmenter(model, IMAGENET, benchmark)
     window = torch.from_numpy(rescale(image, benchmark.scale)[:448, :448]).float().permute(2, 0, 1)[None] / 255
     segments = model.encode_image(window).segments[0]
     text = torch.randn(len(segmenter.text), len(segments)) @ (segments - segments.mean(0))

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cocu.curate.concepts import chunk_tokens
+from cocu.concepts.matcher import chunk_tokens
+from cocu.concepts.words import singulars
 from cocu.curate.rank import FLOOR
-from cocu.curate.words import singulars
 
 Ranked = list[tuple[int, float]]
 

@@ -22,10 +22,10 @@ from threadpoolctl import threadpool_limits
 from bench.world import make_captions, make_neighbours, make_world
 from cocu.config import Curate
 from cocu.curate.archive import Pool, archives
-from cocu.curate.engine import make_engine
 from cocu.curate.rank import similarities
-from cocu.curate.tables import write_archive
 from cocu.device import CPU
+from cocu.pairs.tables import write_archive
+from cocu.search.engine import make_engine
 
 PAIRS, SHARD, CONCEPTS, WIDTH = 29_000_000, 10_000, 7_000, 512
 LIMIT_GB = 16.0

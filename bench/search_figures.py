@@ -9,11 +9,11 @@ import numpy as np
 
 from bench.figure import Figure, alternate
 from bench.world import unit
-from cocu.curate import ivf
-from cocu.curate.device_search import search_on
-from cocu.curate.engine import lists_for, recall
-from cocu.curate.index import search
 from cocu.device import CPU
+from cocu.search import lists
+from cocu.search.device import search_on
+from cocu.search.engine import lists_for, recall
+from cocu.search.exact import search
 
 NEIGHBOURS, NPROBE = 8, 32
 NEAR = 1e-3  # of the two recalls
@@ -33,7 +33,7 @@ def make_pool(n: int, d: int = 512, seed: int = 0) -> np.ndarray:
 
 def batched_figure(pool: np.ndarray, some: int, many: int) -> Figure:
     """Exact: one query at a time by faiss, and batches."""
-    flat = ivf.faiss_flat([pool], 1)
+    flat = lists.faiss_flat([pool], 1)
     queries, found = pool.astype(np.float32), np.empty((some, NEIGHBOURS), np.int64)
 
     def theirs() -> None:
@@ -50,18 +50,18 @@ def batched_figure(pool: np.ndarray, some: int, many: int) -> Figure:
 
 def lists_figure(pool: np.ndarray, many: int, some: int) -> Figure:
     """Inverted file, equal centroids and nprobe, self excluded: faiss's order, and list by list."""
-    coarse = ivf.quantiser([pool], lists_for(len(pool), 0), 1)
-    theirs_index, lists = ivf.faiss_ivf([pool], coarse, NPROBE, 1), ivf.make_lists([pool], coarse, 1)
+    coarse = lists.quantiser([pool], lists_for(len(pool), 0), 1)
+    index, ours_index = lists.faiss_ivf([pool], coarse, NPROBE, 1), lists.make_lists([pool], coarse, 1)
     queries, anchors = pool[:many].astype(np.float32), np.arange(many)
     ours, theirs = alternate(
-        lambda: lists.search(queries, [pool], NEIGHBOURS, anchors, NPROBE),
-        lambda: theirs_index.search(queries[:some], NEIGHBOURS + 1),
+        lambda: ours_index.search(queries, [pool], NEIGHBOURS, anchors, NPROBE),
+        lambda: index.search(queries[:some], NEIGHBOURS + 1),
     )
     sample = slice(0, min(some, 512))
     exact = search(queries[sample], pool, NEIGHBOURS, anchors[sample])[1]
-    found = theirs_index.search(queries[sample], NEIGHBOURS + 1)[1]
+    found = index.search(queries[sample], NEIGHBOURS + 1)[1]
     other = recall(found[:, 1:] if (found[:, 0] == anchors[sample]).all() else found, exact)
-    mine = recall(lists.search(queries[sample], [pool], NEIGHBOURS, anchors[sample], NPROBE)[1], exact)
+    mine = recall(ours_index.search(queries[sample], [pool], NEIGHBOURS, anchors[sample], NPROBE)[1], exact)
     note = (
         f"{many / ours:,.0f} queries/s against faiss's {some / theirs:,.0f}, recall {mine:.4f} and {other:.4f}; "
         f"pool of {len(pool):,}, {coarse.ntotal} lists, nprobe {NPROBE}"

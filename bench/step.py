@@ -28,12 +28,12 @@ from cocu.config import Config, load
 from cocu.device import attention_backend, pick_device
 from cocu.model.groupvit import GroupViT
 from cocu.model.loss import image_logits, info_nce, multi_label
+from cocu.model.prompts import templates
 from cocu.model.tokenizer import Tokenizer
 from cocu.model.transformers import from_transformers, groupvit_config, to_transformers
 from cocu.train import step
 from cocu.train.data import Batch
 from cocu.train.optim import adamw
-from cocu.train.prompts import templates
 
 BATCH = 8  # images; on a GPU sixteen times as many
 OUTPUTS, GRADIENTS = 1e-5, 1e-4  # largest differences; of gradients, as a share of the tensor's largest

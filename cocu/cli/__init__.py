@@ -29,7 +29,7 @@ from cocu.cli.options import (
     Quality,
 )
 from cocu.config import dump, json_schema, load
-from cocu.errors import CocuError
+from cocu.errors import CocuError, ConfigError
 from cocu.log import say
 
 
@@ -87,9 +87,16 @@ def corpus(
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Compose a mini corpus, or verify your own shards; write its manifest."""
-    from cocu.corpus import build
+    from cocu.mini import build
+    from cocu.pairs import verify
 
-    build.run(load(config), corpus=name, out=out, truth=truth)
+    settings = load(config)
+    if settings.corpus.kind == "mini":
+        build.run(settings, corpus=name, out=out, truth=truth)
+    elif truth is not None:
+        raise ConfigError("Only the mini corpus has a truth; corpus.kind is 'shards'.")
+    else:
+        verify.run(settings, corpus=name, out=out)
 
 
 @app.command(rich_help_panel=DATA)
@@ -99,7 +106,7 @@ def benchmarks(
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Compose the mini benchmarks, in the formats of eight data sets."""
-    from cocu.corpus import benchmarks as stage
+    from cocu.mini import benchmarks as stage
 
     stage.run(load(config), split=split, out=out)
 
@@ -163,7 +170,7 @@ def evaluate(
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Segment a benchmark zero-shot; write mIoU and the confusion matrix."""
-    from cocu.segment import evaluate as stage
+    from cocu.evaluate import stage
 
     stage.run(
         load(config),

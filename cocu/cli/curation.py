@@ -81,7 +81,7 @@ def curate_shards(
 @app.command(rich_help_panel=CURATION)
 def vocabulary(corpus: CorpusFile, out: OutFile, config: ConfigFiles = DEFAULT) -> None:
     """Build a vocabulary from the captions, and report which of the benchmarks' class names it holds."""
-    from cocu.curate import overlap
+    from cocu.concepts import overlap
 
     overlap.run_vocabulary(load(config), corpus=corpus, out=out)
 
@@ -89,7 +89,7 @@ def vocabulary(corpus: CorpusFile, out: OutFile, config: ConfigFiles = DEFAULT) 
 @app.command(rich_help_panel=CURATION)
 def clip(corpus: CorpusFile, out: OutFolder, config: ConfigFiles = DEFAULT) -> None:
     """Train the stand-in CLIP of the mini experiment."""
-    from cocu.clip import standin
+    from cocu.mini import standin
 
     standin.run(load(config), corpus=corpus, out=out)
 
@@ -97,7 +97,7 @@ def clip(corpus: CorpusFile, out: OutFolder, config: ConfigFiles = DEFAULT) -> N
 @app.command(rich_help_panel=CURATION)
 def captions(corpus: CorpusFile, out: OutFolder, config: ConfigFiles = DEFAULT) -> None:
     """Build the vocabulary from the captions, and find each caption's concepts."""
-    from cocu.curate import captions as stage
+    from cocu.concepts import captions as stage
 
     stage.run(load(config), corpus=corpus, out=out)
 
@@ -147,7 +147,7 @@ def show(
     folder: Curation,
 ) -> None:
     """Show what a pair's caption names, and what the archive adds to it."""
-    from cocu.report import inspect
+    from cocu.curate import inspect
 
     typer.echo(inspect.show(folder / "archive", folder / "captions", key))
 
@@ -158,7 +158,7 @@ def stats(
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Count what an archive adds: concepts a pair, the most added ones, benchmarks' names, examples."""
-    from cocu.report import inspect
+    from cocu.curate import inspect
 
     found = inspect.stats(folder / "archive", folder / "captions")
     typer.echo(json.dumps(found, indent=2) if as_json else inspect.format_stats(found))
@@ -167,7 +167,7 @@ def stats(
 @app.command(rich_help_panel=CURATION)
 def oracle(truth: Truth, captions: Captions, out: OutFolder, config: ConfigFiles = DEFAULT) -> None:
     """Write the archive that a perfect curation would give (mini only)."""
-    from cocu.corpus import truth as stage
+    from cocu.mini import truth as stage
 
     stage.run_oracle(load(config), truth=truth, captions=captions, out=out)
 
@@ -181,6 +181,6 @@ def quality(
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Measure an archive against the truth: precision and recall (mini only)."""
-    from cocu.report import quality as stage
+    from cocu.mini import quality as stage
 
     stage.run(load(config), truth=truth, captions=captions, archive=archive, out=out)

@@ -35,7 +35,7 @@ def check_benchmark(
 
     Ends with 0 when it can be, and with 3 when files are missing or damaged.
     """
-    from cocu.segment import check
+    from cocu.benchmarks import check
 
     report = check.run(name, data=data, limit=limit, processes=processes, out=json_file)
     typer.echo(check.format_report(report))
@@ -55,6 +55,6 @@ def convert_coco_object(
 
     The same command goes on where an interrupted one ended.
     """
-    from cocu.corpus import coco_object
+    from cocu.benchmarks import coco_object
 
     coco_object.run(maps, out=out, processes=processes)

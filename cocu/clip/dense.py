@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cocu.clip.encoder import MEAN, STAND_IN, STD, load_published, load_stand_in
+from cocu.clip.encoder import STAND_IN, load_published, load_stand_in
 from cocu.config import Clip
 from cocu.device import CPU
 from cocu.errors import ConfigError
+from cocu.pairs.images import OPENAI, Normalisation
 
 MAX_SCALE = 100.0  # of cosine similarities, as CLIP was trained
 
@@ -33,14 +34,6 @@ class DenseOutput:
     segments: Tensor
     grid: tuple[int, int]
     maps: None = None
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Mean and standard deviation of RGB in [0, 1] that the model was trained with."""
-
-    mean: tuple[float, ...] = MEAN
-    std: tuple[float, ...] = STD
 
 
 class DenseClip(nn.Module):
@@ -70,7 +63,7 @@ class DenseClip(nn.Module):
     def normalisation(self) -> Normalisation:
         """What open_clip says of the model's input; OpenAI's values where it says nothing."""
         said = getattr(self.model.visual, "preprocess_cfg", {})
-        return Normalisation(tuple(said.get("mean", MEAN)), tuple(said.get("std", STD)))
+        return Normalisation(tuple(said.get("mean", OPENAI.mean)), tuple(said.get("std", OPENAI.std)))
 
     def scale(self) -> Tensor:
         """The factor on cosine similarities."""

@@ -20,16 +20,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cocu.clip.encoder import STAND_IN, ClipEncoder, load_encoder
+from cocu.clip.encoder import PROMPT, STAND_IN, ClipEncoder, load_encoder
 from cocu.config import Config
-from cocu.corpus.images import decode_image
-from cocu.corpus.shards import Pair, ShardFile, manifest_shards, read_pairs
 from cocu.device import CPU, pick_device
 from cocu.errors import ConfigError, DataError, NumericsError
 from cocu.io import atomic_path, code_fingerprint, file_sha256, read_json, write_json
 from cocu.log import RunCard, progress
+from cocu.pairs.images import decode_image
+from cocu.pairs.shards import Pair, ShardFile, manifest_shards, read_pairs
 
-PROMPT = "a photo of a {}"
 NORM_TOLERANCE = 1e-3  # of a unit vector's length
 
 Floats = NDArray[np.float32]

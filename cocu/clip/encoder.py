@@ -21,12 +21,12 @@ from torch import Tensor
 from cocu.config import Clip, suggest
 from cocu.device import CPU, attention_backend
 from cocu.errors import ConfigError, DataError, EnvironmentFault
-from cocu.io import read_json
+from cocu.pairs.images import OPENAI
+from cocu.weights import DESCRIPTION, WEIGHTS, read_description, read_weights
 
 STAND_IN = "stand-in"
 FORMAT = 1
-MEAN = (0.48145466, 0.4578275, 0.40821073)  # of RGB in [0, 1]: OpenAI's CLIP, which open_clip follows
-STD = (0.26862954, 0.26130258, 0.27577711)
+PROMPT = "a photo of a {}"  # t_c is the embedding of this with c in it
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -119,28 +119,24 @@ def stand_in_tokenizer(description: dict[str, Any]) -> Callable[[list[str]], Ten
 
 def load_stand_in(folder: Path) -> tuple[Any, Callable[[list[str]], Tensor], int]:
     """(model, tokenizer, image side in pixels) of a folder with model.safetensors and model.json."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    description, weights = read_json(folder / "model.json"), folder / "model.safetensors"
+    description = read_description(folder, FORMAT)
     try:
-        if description["format"] != FORMAT:
-            raise DataError(f"{folder}/model.json has format {description['format']}, and this version reads {FORMAT}.")
         model, tokenize = build_stand_in(description["open_clip"]), stand_in_tokenizer(description["open_clip"])
-        model.load_state_dict(load_file(weights))
         size = int(description["open_clip"]["vision_cfg"]["image_size"])
     except (KeyError, TypeError) as error:
         raise DataError(
-            f"{folder}/model.json does not describe a stand-in CLIP ({error!r}). Train it again."
+            f"{folder / DESCRIPTION} does not describe a stand-in CLIP ({error!r}). Train it again."
         ) from error
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise DataError(f"{weights} is missing, damaged or of another model ({error}). Train it again.") from error
+    try:
+        model.load_state_dict(read_weights(folder))
+    except RuntimeError as error:
+        raise DataError(f"{folder / WEIGHTS} is of another model ({error}). Train it again.") from error
     return model, tokenize, size
 
 
 def normalise(images: Pixels) -> Tensor:
     """uint8 (..., H, W, 3) -> float32 (..., 3, H, W), with CLIP's mean and standard deviation."""
-    mean, std = torch.tensor(MEAN) * 255, torch.tensor(STD) * 255
+    mean, std = (torch.tensor(v) * 255 for v in (OPENAI.mean, OPENAI.std))
     return torch.movedim((torch.from_numpy(images).float() - mean) / std, -1, -3)
 
 

@@ -20,15 +20,15 @@ from threadpoolctl import threadpool_limits
 from cocu.config import Config, Curate, digest
 from cocu.curate.cluster import cluster
 from cocu.curate.compat import contained, substrings
-from cocu.curate.engine import Engine, make_engine
 from cocu.curate.expand import expand
-from cocu.curate.pool import Curation, Part, check_corpus, load_vocabulary, open_curation
 from cocu.curate.rank import PAPER, RELEASED, rank, similarities
-from cocu.curate.tables import Archive, join, write_archive
 from cocu.device import pick_device
 from cocu.errors import ConfigError, DataError
 from cocu.io import code_fingerprint, file_sha256, read_json, write_json
 from cocu.log import RunCard, progress
+from cocu.pairs.tables import Archive, join, write_archive
+from cocu.search.engine import Engine, make_engine
+from cocu.search.pool import Curation, Part, check_corpus, load_vocabulary, open_curation
 
 Ints = NDArray[np.int64]
 Ids = NDArray[np.uint16]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cocu.curate.jit import compiled, compiled_sum
+from cocu.jit import compiled, compiled_sum
 
 TOLERANCE = 1e-9  # a move must lower the inertia by more, or rounding could move a concept for ever
 SWEEPS = 100  # at most so many passes over the concepts; a handful is usual

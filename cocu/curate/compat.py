@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cocu.curate.jit import compiled
+from cocu.jit import compiled
 
 Ints = NDArray[np.int64]
 Ids = NDArray[np.uint16]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cocu.curate.jit import compiled
+from cocu.jit import compiled
 
 Ints = NDArray[np.int64]
 Ids = NDArray[np.uint16]

@@ -14,13 +14,14 @@ from typing import Any
 from braceexpand import braceexpand
 
 from cocu.clip import embed
+from cocu.concepts import captions
 from cocu.config import Config, digest, merge, read_yaml, validate
-from cocu.corpus import verify
-from cocu.corpus.shards import manifest_shards
-from cocu.curate import archive, captions
+from cocu.curate import archive
 from cocu.errors import ConfigError
 from cocu.io import code_fingerprint, file_sha256, read_json, write_json
 from cocu.log import say
+from cocu.pairs import verify
+from cocu.pairs.shards import manifest_shards
 
 # What a configuration must say of the experiment that curation is usually a part of; none of it is read here.
 EXPERIMENT: dict[str, Any] = {

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cocu.curate.jit import compiled, compiled_sum
 from cocu.errors import NumericsError
+from cocu.jit import compiled, compiled_sum
 
 FLOOR = 0.05
 

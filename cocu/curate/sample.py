@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cocu.config import Sampling
-from cocu.curate.jit import compiled
-from cocu.curate.tables import Archive
+from cocu.jit import compiled
+from cocu.pairs.tables import Archive
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]

@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from cocu.config import Model
 from cocu.device import CPU
 from cocu.errors import DataError
-from cocu.io import atomic_path, read_json, write_json
 from cocu.model.groupvit import GroupViT
+from cocu.pairs.images import IMAGENET, Normalisation
+from cocu.weights import DESCRIPTION, WEIGHTS, read_description, read_weights, write_weights
 
 FORMAT = 1
-WEIGHTS = "model.safetensors"
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Mean and standard deviation of RGB in [0, 1], and the side that the model was trained at, in pixels."""
-
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    image_size: int = 224
 
 
 def save_model(folder: Path, model: GroupViT, card: dict[str, Any]) -> None:
-    """Weights first, then the description: a folder with `model.json` is whole."""
-    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(state, temporary)
-    description = {"format": FORMAT, "model": json.loads(model.config.model_dump_json()), **card}
-    write_json(folder / "model.json", description)
+    """The model's folder; `card` is added to the description."""
+    write_weights(folder, model, {"format": FORMAT, "model": model.config.model_dump(mode="json"), **card})
 
 
 def model_folder(checkpoint: Path) -> Path:
@@ -47,21 +30,14 @@ def model_folder(checkpoint: Path) -> Path:
 
 def load_model(folder: Path, device: torch.device = CPU) -> tuple[GroupViT, Normalisation]:
     """The model of a folder, in evaluation mode. Raises `DataError` for a damaged or foreign checkpoint."""
-    description = read_json(folder / "model.json")
-    if description.get("format") != FORMAT:
-        raise DataError(
-            f"{folder / 'model.json'} has format {description.get('format')}, and this version reads {FORMAT}: "
-            "update cocu, or train again."
-        )
-    weights = folder / WEIGHTS
+    description = read_description(folder, FORMAT)
     try:
         config = Model.model_validate(description["model"])
         model = GroupViT(config)
-        model.load_state_dict(load_file(weights))
     except (ValidationError, KeyError) as error:
-        raise DataError(f"{folder / 'model.json'} does not describe a model: {error}") from error
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{weights} is missing or damaged ({error}). Delete the folder and train again.") from error
+        raise DataError(f"{folder / DESCRIPTION} does not describe a model: {error}") from error
+    try:
+        model.load_state_dict(read_weights(folder))
     except RuntimeError as error:
-        raise DataError(f"{weights} does not fit the model that model.json describes: {error}") from error
-    return model.to(device).eval(), Normalisation(image_size=config.image_size)
+        raise DataError(f"{folder / WEIGHTS} does not fit the model that {DESCRIPTION} describes: {error}") from error
+    return model.to(device).eval(), IMAGENET

@@ -108,7 +108,7 @@ def export_checkpoint(checkpoint: Path, out: Path) -> None:
     state = to_transformers(ours.state_dict())
     # Their forward pass has no upper bound on the temperature's factor; GroupViT.scale has.
     state["logit_scale"] = state["logit_scale"].clamp(max=math.log(100.0))
-    side = normalisation.image_size
+    side = ours.config.image_size
     processor = library.CLIPImageProcessor(
         size={"shortest_edge": side},
         crop_size={"height": side, "width": side},

@@ -22,7 +22,7 @@ from matplotlib.lines import Line2D
 from cocu.config import Config
 from cocu.errors import DataError
 from cocu.io import atomic_path
-from cocu.report.quality import SOURCES
+from cocu.mini.quality import SOURCES
 from cocu.report.tables import (
     ONE_LABEL,
     QualityRow,

@@ -18,15 +18,15 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 
+from cocu.benchmarks.definitions import Benchmark, showcase
+from cocu.benchmarks.mmseg import Example, Examples
 from cocu.config import Config
 from cocu.errors import DataError
 from cocu.io import read_json
 from cocu.model.hub import load_model
 from cocu.report.figures import STYLE, arm_colours, save
-from cocu.report.overlay import Image, Labels, class_colours, enlarge, overlay
 from cocu.report.tables import clip_note
-from cocu.segment.benchmarks import Benchmark, showcase
-from cocu.segment.mmseg import Example, Examples
+from cocu.segment.overlay import Image, Labels, class_colours, enlarge, overlay
 from cocu.segment.segmenter import benchmark_segmenter
 
 

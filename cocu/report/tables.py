@@ -16,7 +16,7 @@ from typing import Any
 from cocu.config import Config
 from cocu.errors import DataError
 from cocu.io import read_json, write_text
-from cocu.report.quality import MEASURES, SOURCES
+from cocu.mini.quality import MEASURES, SOURCES
 from cocu.report.statistics import Difference, Summary, paired_difference, summarise
 
 ONE_LABEL = "one_label"

@@ -22,14 +22,15 @@ from PIL import Image
 from torch.nn import functional as F
 
 from cocu.config import Device, Model
-from cocu.corpus.images import decode_image
 from cocu.device import pick_device
 from cocu.errors import ConfigError, DataError
 from cocu.io import atomic_path, file_sha256, write_json
 from cocu.log import progress, say
 from cocu.model.hub import load_model, model_folder
+from cocu.model.prompts import templates
+from cocu.pairs.images import decode_image
 from cocu.parallel import in_processes
-from cocu.report.overlay import class_colours, picture, rgb
+from cocu.segment.overlay import class_colours, picture, rgb
 from cocu.segment.segmenter import Segmenter, Views, averaged_logits
 from cocu.segment.zero_shot import text_embeddings
 
@@ -38,7 +39,7 @@ WRITTEN = (".overlay.png", ".labels.png")  # what this module writes is no input
 BACKGROUND = "background"
 MOST = 255  # words that a label map of 8 bits holds, beside the background
 CAP = 2048  # pixels of the long side after resizing, at most, as in the benchmarks
-TEMPLATES = ("a photo of a {}.",)
+TEMPLATES = templates("one")
 Labels = npt.NDArray[np.int64]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cocu.segment.benchmarks import Benchmark
+from cocu.benchmarks.definitions import Benchmark
+from cocu.pairs.images import Normalisation
 from cocu.segment.windows import cut, rescale, window_corners
 from cocu.segment.zero_shot import Evidence, SegmentationModel, class_logits, joined, look, text_embeddings
 
@@ -24,15 +24,6 @@ FORWARD = 2**21  # pixels of windows that go through the model at a time: ten of
 PAINT = 2**19  # pixels of resized images that are painted together: images of 48 pixels by the hundred, of 448 alone
 BAND = 2**24  # floats of logits that exist at a time (64 MiB): classes are painted, resized and compared in bands
 Labels = npt.NDArray[np.int64]
-
-
-class Normalisation(Protocol):
-    """Mean and standard deviation of the model's input, of channels R, G, B in [0, 1]."""
-
-    @property
-    def mean(self) -> Sequence[float]: ...
-    @property
-    def std(self) -> Sequence[float]: ...
 
 
 @dataclass(frozen=True)

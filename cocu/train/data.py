@@ -21,16 +21,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cocu.config import Config
-from cocu.corpus.images import decode_image
-from cocu.corpus.reader import ShardReader
-from cocu.corpus.shards import manifest_shards
 from cocu.curate.sample import sample
-from cocu.curate.tables import Archive, csr, join, keys_sha256, read_archive, read_table
 from cocu.errors import CocuError, DataError, EnvironmentFault
 from cocu.io import file_sha256, read_json
+from cocu.model.prompts import templates
 from cocu.model.tokenizer import Tokenizer
+from cocu.pairs.images import decode_image
+from cocu.pairs.reader import ShardReader
+from cocu.pairs.shards import manifest_shards
+from cocu.pairs.tables import Archive, csr, join, keys_sha256, read_archive, read_table
 from cocu.train.augment import augmentation, seeded
-from cocu.train.prompts import templates
 
 TOKENIZED = 100_000  # texts whose tokens are kept
 ORDER, SAMPLE = 1, 2  # streams of random numbers that a seed is split into

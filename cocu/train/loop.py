@@ -13,14 +13,15 @@ from typing import Any
 
 import torch
 
+from cocu.benchmarks.definitions import showcase
 from cocu.config import Config, digest
 from cocu.device import attention_backend, pick_device
+from cocu.evaluate.score import validation_miou
 from cocu.io import code_fingerprint, file_sha256, read_json, write_text
 from cocu.log import RunCard, progress, say
 from cocu.model.groupvit import GroupViT
-from cocu.model.hub import Normalisation, save_model
-from cocu.segment.benchmarks import showcase
-from cocu.segment.score import validation_miou
+from cocu.model.hub import save_model
+from cocu.pairs.images import IMAGENET
 from cocu.train.checkpoint import Progress, append_metrics, check_finite, locked, remove_states, restore, save
 from cocu.train.data import Pairs, batches, load_pairs
 from cocu.train.optim import adamw, learning_rate
@@ -127,7 +128,7 @@ class ChanceWatch:
 
 def _validate(config: Config, model: GroupViT, val: Path) -> float:
     benchmark = showcase(config.evaluate.benchmarks)
-    score = validation_miou(model, Normalisation(image_size=config.model.image_size), benchmark, val, VALIDATION_IMAGES)
+    score = validation_miou(model, IMAGENET, benchmark, val, VALIDATION_IMAGES)
     say(f"val mIoU {score:.1f} on {benchmark.name}")
     return score
 

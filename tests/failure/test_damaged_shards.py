@@ -10,13 +10,14 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cocu.concepts import captions
 from cocu.config import Config
-from cocu.corpus import verify
-from cocu.corpus.shards import END_OF_ARCHIVE, manifest_shards, read_pairs, write_shard
-from cocu.curate import captions, pipeline
+from cocu.curate import pipeline
 from cocu.errors import DataError
 from cocu.io import read_json
-from tests.unit.corpus.test_shards import jpeg
+from cocu.pairs import verify
+from cocu.pairs.shards import END_OF_ARCHIVE, manifest_shards, read_pairs, write_shard
+from tests.unit.pairs.test_shards import jpeg
 
 SAMPLES = 10
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from cocu.segment.miou import confusion, iou, miou
-from cocu.segment.mmseg import IoUCheck
+from cocu.benchmarks.mmseg import IoUCheck
+from cocu.evaluate.confusion import confusion, iou, miou
 from cocu.segment.segmenter import Segmenter, Views
 from cocu.segment.zero_shot import Evidence, Groups, class_logits, group_scores
 

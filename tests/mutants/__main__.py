@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 LIMIT = 300.0  # seconds that a mutant's tests may take; a loop that does not end is noticed, too
 FAILED = 1  # pytest's exit code for "tests ran, and some failed"
 LIBRARIES = ("torch", "torchvision", "open_clip", "transformers", "numba", "faiss", "pyarrow.parquet", "lemminflect")
-COMPILER = "cocu/curate/jit.py"  # numba's cache does not notice edits in it
+COMPILER = "cocu/jit.py"  # numba's cache does not notice edits in it
 
 
 @dataclass(frozen=True)

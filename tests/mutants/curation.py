@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from tests.mutants.mutant import changes
 
+CONCEPTS = "tests/unit/concepts"
 CURATE = "tests/unit/curate"
+SEARCH = "tests/unit/search"
 ARCHIVE = f"{CURATE}/test_archive.py"
 
 CURATION = (
     *changes(
-        "cocu/curate/captions.py",
-        (f"{CURATE}/test_captions.py",),
+        "cocu/concepts/captions.py",
+        (f"{CONCEPTS}/test_captions.py",),
         ("captions: a tag leaves no blank", '_TAG.sub(" ", caption)', '_TAG.sub("", caption)'),
         ("captions: comments stay", "|<!--.*?-->", ""),
         ("captions: a comment ends with its line", ", re.DOTALL)", ")"),
@@ -20,8 +22,8 @@ CURATION = (
         ("captions: what is set aside is read", "corpus, shard.skipped)", "corpus)"),
     ),
     *changes(
-        "cocu/curate/concepts.py",
-        (f"{CURATE}/test_concepts.py",),
+        "cocu/concepts/matcher.py",
+        (f"{CONCEPTS}/test_matcher.py",),
         ("concepts: no break at punctuation", r"|[,.;:!?()\[\]{}|/]", "|[~]"),
         ("concepts: no plurals", "(token, *singulars(token))", "(token,)"),
         ("concepts: the singular first", "(token, *singulars(token))", "(*singulars(token), token)"),
@@ -33,8 +35,8 @@ CURATION = (
         ("concepts: the memo is not begun anew", "self._chunks = _Chunks(self._known)\n        chunks", "chunks"),
     ),
     *changes(
-        "cocu/curate/vocabulary.py",
-        (f"{CURATE}/test_vocabulary.py", f"{CURATE}/test_overlap.py"),
+        "cocu/concepts/vocabulary.py",
+        (f"{CONCEPTS}/test_vocabulary.py", f"{CONCEPTS}/test_overlap.py"),
         ("vocabulary: more than min_count", "n >= settings.min_count", "n > settings.min_count"),
         ("vocabulary: the rarest first", "(-counts[gram], ", "(counts[gram], "),
         ("vocabulary: ties as they come", '(-counts[gram], " ".join(gram))', "-counts[gram]"),
@@ -62,8 +64,8 @@ CURATION = (
         ("vocabulary: max_concepts is not kept", "kept[: settings.max_concepts]", "kept"),
     ),
     *changes(
-        "cocu/curate/words.py",
-        (f"{CURATE}/test_words.py",),
+        "cocu/concepts/words.py",
+        (f"{CONCEPTS}/test_words.py",),
         ("words: berries are no berry", 'token[:-3] + "y"', 'token[:-3] + "i"'),
         ("words: glass is a plural", 'or token.endswith("ss")', ""),
         ("words: -es is not taken off", "found.append(token[:-2])", "pass"),
@@ -77,8 +79,8 @@ CURATION = (
         ("expand: a concept comes twice", "if last[c] == i:", "if last[c] == i and at < 0:"),
     ),
     *changes(
-        "cocu/curate/index.py",
-        (f"{CURATE}/test_index.py",),
+        "cocu/search/exact.py",
+        (f"{SEARCH}/test_exact.py",),
         ("index: no margin for rounding", "slack = 2.0**-23 *", "slack = 0.0 *"),
         ("index: a margin for unit queries", "slack * lengths[span]", "slack + 0 * lengths[span]"),
         ("index: a margin for unit rows", "* float(np.linalg.norm(block, axis=1).max())", ""),
@@ -94,8 +96,8 @@ CURATION = (
         ("index: the GEMM's scores decide", "score = np.float32(exact)", "score = product[q, b]"),
     ),
     *changes(
-        "cocu/curate/rescore.py",
-        (f"{CURATE}/test_engine.py",),
+        "cocu/search/rescore.py",
+        (f"{SEARCH}/test_engine.py",),
         ("rescore: the later row of equals", "row > rows[q, at])", "row < rows[q, at])"),
         ("rescore: equals as they come", "row < rows[q, at - 1])", "False)"),
         (
@@ -106,8 +108,8 @@ CURATION = (
         ("rescore: the part before", 'side="right"', 'side="left"'),
     ),
     *changes(
-        "cocu/curate/ivf.py",
-        (f"{CURATE}/test_engine.py",),
+        "cocu/search/lists.py",
+        (f"{SEARCH}/test_engine.py",),
         ("lists: the anchor is found", " or pool_rows[b] == exclude[q]", ""),
         ("lists: another block's anchors", "exclude[span], nprobe", "exclude, nprobe"),
         ("faiss: the anchor is found", "rows[rows == exclude[:, None]] = -1", "pass"),
@@ -115,16 +117,16 @@ CURATION = (
         ("faiss: one list", "index.nprobe = nprobe", "index.nprobe = 1"),
     ),
     *changes(
-        "cocu/curate/engine.py",
-        (f"{CURATE}/test_engine.py",),
+        "cocu/search/engine.py",
+        (f"{SEARCH}/test_engine.py",),
         ("engine: too few are left as they are", "if short.size:", "if short.size and k < 0:"),
         ("engine: too few are searched for with the anchor", "k, without[short])", "k, None)"),
         ("engine: a pool of the limit is approximate", "pool_rows <= limit", "pool_rows < limit"),
         ("engine: as many lists as rows", "nlist or min(round(4 * pool_rows**0.5), 65_536)", "nlist or 65_536"),
     ),
     *changes(
-        "cocu/curate/device_search.py",
-        (f"{CURATE}/test_engine.py",),
+        "cocu/search/device.py",
+        (f"{SEARCH}/test_engine.py",),
         ("device: no more candidates than neighbours", "min(max(CANDIDATES, 4 * k), total)", "min(k, total)"),
         ("device: 32 candidates for any k", "min(max(CANDIDATES, 4 * k), total)", "min(CANDIDATES, total)"),
         ("device: the anchor is found", "product[inside, excluded[inside] - first] = -torch.inf", "pass"),
@@ -209,7 +211,7 @@ CURATION = (
         ("pipeline: other code is not noticed", "        code_fingerprint(captions.__name__),\n", ""),
     ),
     *changes(
-        "cocu/curate/pool.py",
+        "cocu/search/pool.py",
         (
             f"{ARCHIVE}::test_rows_are_unit_vectors_to_one_part_in_a_hundred",
             f"{ARCHIVE}::test_a_concept_that_is_no_unit_vector_is_named",
@@ -236,7 +238,7 @@ CURATION = (
         ("pool: another vocabulary's rows", 'made["vocabulary_sha256"] != curation.vocabulary_sha256 or ', ""),
     ),
     *changes(
-        "cocu/curate/tables.py",
+        "cocu/pairs/tables.py",
         (
             f"{ARCHIVE}::test_an_archive_of_other_keys_is_refused",
             f"{ARCHIVE}::test_an_archive_of_a_larger_vocabulary_is_refused",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from tests.mutants.mutant import changes
 
-CORPUS, CLIP = "tests/unit/corpus", "tests/unit/clip"
+BENCHMARKS = "tests/unit/benchmarks"
+CLIP = "tests/unit/clip"
+MINI = "tests/unit/mini"
+PAIRS = "tests/unit/pairs"
 
 DATA = (
     *changes(
@@ -30,8 +33,8 @@ DATA = (
         ("parallel: one result too few", "yield from map(work, items)", "yield from map(work, items[1:])"),
     ),
     *changes(
-        "cocu/corpus/shards.py",
-        (f"{CORPUS}/test_shards.py",),
+        "cocu/pairs/shards.py",
+        (f"{PAIRS}/test_shards.py",),
         ("shards: one block of zeros ends a tar", "END_OF_ARCHIVE = 2 *", "END_OF_ARCHIVE = 1 *"),
         ("shards: what follows the end is not read", "if block.count(0) != len(block):", "if False:"),
         ("shards: the end is not checked", "            _check_end(path, tar.offset)\n", ""),
@@ -62,15 +65,15 @@ DATA = (
         ("shards: two shards of one name", "        if path.stem in seen:", "        if False:"),
     ),
     *changes(
-        "cocu/corpus/reader.py",
-        (f"{CORPUS}/test_reader.py",),
+        "cocu/pairs/reader.py",
+        (f"{PAIRS}/test_reader.py",),
         ("reader: the shard before", 'i, side="right")) - 1', 'i, side="left")) - 1'),
         ("reader: numbers of the whole for a shard's", "[i - self._starts[shard]]", "[i % len(self._names[shard])]"),
         ("reader: the manifest's count is not compared", "if len(index.names) != file.samples:", "if False:"),
     ),
     *changes(
-        "cocu/corpus/images.py",
-        (f"{CORPUS}/test_images.py", f"{CORPUS}/test_shards.py"),
+        "cocu/pairs/images.py",
+        (f"{PAIRS}/test_images.py", f"{PAIRS}/test_shards.py"),
         ("images: 16 bits to white", 'shown.mode.startswith("I;16")', 'shown.mode.startswith("I;17")'),
         ("images: the low byte", ">> 8).astype", "& 255).astype"),
         ("images: never turned", "image = ImageOps.exif_transpose(image)", "pass"),
@@ -79,8 +82,8 @@ DATA = (
         ("images: bombs are decoded", "if image.width * image.height > MAX_PIXELS:", "if False:"),
     ),
     *changes(
-        "cocu/corpus/quarantine.py",
-        (f"{CORPUS}/test_quarantine.py",),
+        "cocu/pairs/quarantine.py",
+        (f"{PAIRS}/test_quarantine.py",),
         ("quarantine: a lost shard counts what was seen", "max(one.good, usual) if", "one.good if"),
         ("quarantine: as many as allowed are too many", "bad > most * (good + bad)", "bad >= most * (good + bad)"),
         ("quarantine: captions are not read", "            reader.caption(i)\n", ""),
@@ -88,8 +91,8 @@ DATA = (
         ("quarantine: the second of one name is sound", "if len(found) > len(set(found)):", "if False:"),
     ),
     *changes(
-        "cocu/corpus/build.py",
-        (f"{CORPUS}/test_build.py",),
+        "cocu/mini/build.py",
+        (f"{MINI}/test_build.py",),
         (
             "build: every shard is the first",
             "scene_generator(world, stream, seed, number)",
@@ -110,15 +113,15 @@ DATA = (
         ("build: the last shard is full", "min(per_shard, pairs - number * per_shard)", "per_shard"),
     ),
     *changes(
-        "cocu/corpus/coco_object.py",
-        (f"{CORPUS}/test_coco_object.py",),
+        "cocu/benchmarks/coco_object.py",
+        (f"{BENCHMARKS}/test_coco_object.py",),
         ("coco-object: ids for raw values", "table[np.array(kept) - 1]", "table[np.array(kept)]"),
         ("coco-object: persons are background", "np.arange(1, len(kept) + 1)", "np.arange(len(kept))"),
         ("coco-object: an old mask is kept", "mask.stat().st_mtime >= path.stat().st_mtime", "True"),
     ),
     *changes(
-        "cocu/corpus/truth.py",
-        (f"{CORPUS}/test_truth.py",),
+        "cocu/mini/truth.py",
+        (f"{MINI}/test_truth.py",),
         (
             "truth: rows as the truth has them",
             "truth.visible[row[key], column]] for key in keys",

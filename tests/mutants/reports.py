@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from tests.mutants.mutant import changes
 
+MINI = "tests/unit/mini"
 REPORT = "tests/unit/report"
 
 REPORTS = (
     *changes(
-        "cocu/report/quality.py",
-        (f"{REPORT}/test_quality.py",),
+        "cocu/mini/quality.py",
+        (f"{MINI}/test_quality.py",),
         ("quality: draws without replacement", "replacement=prompts.replacement", "replacement=False"),
         ("quality: the temperature is ignored", "temperature=prompts.temperature", "temperature=1.0"),
         ("quality: three concepts, whatever is asked", "2 * prompts.count))", "2 * 3))"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from tests.mutants.mutant import changes
 
+BENCHMARKS = "tests/unit/benchmarks"
+EVALUATE = "tests/unit/evaluate"
 SEGMENT = "tests/unit/segment"
 GOLDEN = "tests/golden/test_golden_miou.py"
-EVALUATE = f"{SEGMENT}/test_evaluate.py"
+STAGE = f"{EVALUATE}/test_stage.py"
 
 SEGMENTATION = (
     *changes(
@@ -132,9 +134,9 @@ SEGMENTATION = (
         ),
     ),
     *changes(
-        "cocu/segment/miou.py",
+        "cocu/evaluate/confusion.py",
         (
-            f"{SEGMENT}/test_miou.py",
+            f"{EVALUATE}/test_confusion.py",
             f"{GOLDEN}::test_three_classes_with_ignored_pixels",
             f"{GOLDEN}::test_absent_classes",
             f"{GOLDEN}::test_many_classes_do_not_overflow_eight_bits",
@@ -148,12 +150,12 @@ SEGMENTATION = (
         ("score: no error for no pixel", "if not counts.any():", "if False:"),
     ),
     *changes(
-        "cocu/segment/score.py",
+        "cocu/evaluate/score.py",
         (
-            f"{EVALUATE}::test_the_threshold_that_is_best_on_val_is_chosen",
-            f"{EVALUATE}::test_both_metrics_count_the_same_predictions",
-            f"{EVALUATE}::test_a_shrunk_image_is_scored_at_the_size_of_its_mask",
-            f"{EVALUATE}::test_validation_leaves_the_models_mode_and_needs_no_threshold",
+            f"{STAGE}::test_the_threshold_that_is_best_on_val_is_chosen",
+            f"{STAGE}::test_both_metrics_count_the_same_predictions",
+            f"{STAGE}::test_a_shrunk_image_is_scored_at_the_size_of_its_mask",
+            f"{STAGE}::test_validation_leaves_the_models_mode_and_needs_no_threshold",
         ),
         ("score: agreement of 20 points", "AGREEMENT = 0.01", "AGREEMENT = 20"),
         (
@@ -177,10 +179,10 @@ SEGMENTATION = (
         ("score: the first image's labels for its batch", "enlarged(labels[i], example", "enlarged(labels[0], example"),
     ),
     *changes(
-        "cocu/segment/evaluate.py",
+        "cocu/evaluate/stage.py",
         (
-            f"{EVALUATE}::test_the_threshold_that_is_best_on_val_is_chosen",
-            f"{EVALUATE}::test_the_threshold_is_chosen_on_val_and_used_on_test",
+            f"{STAGE}::test_the_threshold_that_is_best_on_val_is_chosen",
+            f"{STAGE}::test_the_threshold_is_chosen_on_val_and_used_on_test",
         ),
         ("evaluate: the first of equal thresholds", "ordered = sorted(candidates)", "ordered = list(candidates)"),
         (
@@ -203,19 +205,19 @@ SEGMENTATION = (
         ("evaluate: an absent class has 0", "None if np.isnan(v) else", "0.0 if np.isnan(v) else"),
     ),
     *changes(
-        "cocu/segment/evaluate.py",
-        (f"{EVALUATE}::test_more_processes_than_images_have_nothing_to_count_and_do_not_fail",),
+        "cocu/evaluate/stage.py",
+        (f"{STAGE}::test_more_processes_than_images_have_nothing_to_count_and_do_not_fail",),
         ("evaluate: every process takes all images", "self.limit, (process, self.processes)", "self.limit, (0, 1)"),
     ),
     *changes(
-        "cocu/segment/mmseg.py",
+        "cocu/benchmarks/mmseg.py",
         (
-            f"{SEGMENT}/test_mmseg.py::test_images_are_rgb_and_a_subset_of_classes_leaves_the_others_unscored",
-            f"{SEGMENT}/test_mmseg.py::test_shares_are_every_nth_of_the_first_images",
-            f"{SEGMENT}/test_mmseg.py::test_the_first_label_that_is_no_class_is_refused",
-            f"{SEGMENT}/test_mmseg.py::test_damaged_masks_are_named",
-            f"{SEGMENT}/test_mmseg.py::test_an_image_that_its_exif_tag_turns_is_refused",
-            f"{SEGMENT}/test_mmseg.py::test_an_image_of_more_pixels_than_the_limit_is_shrunk_and_its_truth_is_not",
+            f"{BENCHMARKS}/test_mmseg.py::test_images_are_rgb_and_a_subset_of_classes_leaves_the_others_unscored",
+            f"{BENCHMARKS}/test_mmseg.py::test_shares_are_every_nth_of_the_first_images",
+            f"{BENCHMARKS}/test_mmseg.py::test_the_first_label_that_is_no_class_is_refused",
+            f"{BENCHMARKS}/test_mmseg.py::test_damaged_masks_are_named",
+            f"{BENCHMARKS}/test_mmseg.py::test_an_image_that_its_exif_tag_turns_is_refused",
+            f"{BENCHMARKS}/test_mmseg.py::test_an_image_of_more_pixels_than_the_limit_is_shrunk_and_its_truth_is_not",
         ),
         ("files: BGR", 'loaded["img"][:, :, ::-1]', 'loaded["img"]'),
         ("files: shares overlap", "[share[0] :: share[1]]", "[share[0] :]"),
@@ -230,14 +232,14 @@ SEGMENTATION = (
         ("files: no image is shrunk", "if limits is None or height * width <= limits[0]:", "if True:"),
     ),
     *changes(
-        "cocu/segment/datasets.py",
+        "cocu/benchmarks/datasets.py",
         (f"{SEGMENT}/test_real_formats.py::test_what_was_written_is_read",),
         ("files: ImageNet-S in eight bits", "np.asarray(mask).astype(np.int64)", "np.asarray(mask)"),
         ("files: ImageNet-S in red alone", "colours[..., 0] + 256 * colours[..., 1]", "colours[..., 0]"),
     ),
     *changes(
-        "cocu/segment/benchmarks.py",
-        (f"{SEGMENT}/test_benchmarks.py",),
+        "cocu/benchmarks/definitions.py",
+        (f"{BENCHMARKS}/test_definitions.py",),
         ("benchmarks: the hash follows the name", '{"name", *DESCRIPTION}', "{*DESCRIPTION}"),
         ("benchmarks: the hash forgets the stride", '{"name", *DESCRIPTION}', '{"name", "stride", *DESCRIPTION}'),
         ("benchmarks: gaps between windows", "if self.stride > self.window:", "if False:"),

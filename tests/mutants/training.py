@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.mutant import changes
 
-TRAIN, MODEL = "tests/unit/train", "tests/unit/model"
+MODEL = "tests/unit/model"
+TRAIN = "tests/unit/train"
 STEP, LOOP, DATA = f"{TRAIN}/test_step.py", f"{TRAIN}/test_loop.py", f"{TRAIN}/test_data.py"
 WRITTEN = f"{STEP}::test_three_steps_are_those_written_out"
 BOTH_DIRECTIONS = "(F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2"

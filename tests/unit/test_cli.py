@@ -41,6 +41,13 @@ def test_a_wrong_key_is_one_sentence_and_exit_code_2(capsys: pytest.CaptureFixtu
     assert captured.out == ""
 
 
+def test_given_shards_have_no_truth(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    files = [*BASE, "--config", ROOT / "config/cc3m.yaml"]
+    assert call("corpus", *files, "--corpus", "cc", "--out", tmp_path / "out", "--truth", tmp_path / "truth") == 2
+    assert "Only the mini corpus has a truth" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("error", "code"), [(ConfigError, 2), (DataError, 3), (NumericsError, 4), (EnvironmentFault, 5)]
 )

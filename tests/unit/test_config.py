@@ -469,8 +469,8 @@ def test_an_arm_may_say_uniform_of_what_has_no_rank_and_inherit_its_source() -> 
 
 def test_what_the_sections_know_of_other_parts_is_so() -> None:
     """They import none of them: what is configured would then decide which code a stage was made by."""
-    from cocu.corpus.world import SPRITES
-    from cocu.curate.benchmark_names import benchmark_names
+    from cocu.concepts.benchmark_names import benchmark_names
+    from cocu.mini.world import SPRITES
 
     assert len(SPRITES) == data_sections.SPRITES
     assert tuple(benchmark_names()) == PUBLISHED

@@ -74,7 +74,7 @@ def test_an_edit_in_curation_runs_curation_and_what_follows(done: Checkout) -> N
 
 
 def test_an_edit_of_the_matcher_runs_all_of_curation_but_no_corpus_and_no_clip(done: Checkout) -> None:
-    done.append("cocu/curate/concepts.py", "\nCHANGED = 1\n")
+    done.append("cocu/concepts/matcher.py", "\nCHANGED = 1\n")
     planned = done.planned(*SMOKE)
     assert planned["captions"] == planned["embed_vocabulary"] == planned["archive"] == SEEDS
     assert planned["train"] == ARMS * SEEDS

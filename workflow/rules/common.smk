@@ -5,7 +5,7 @@ import os
 
 from braceexpand import braceexpand
 
-from cocu.segment.benchmarks import read_benchmark, showcase
+from cocu.benchmarks.definitions import read_benchmark, showcase
 
 R = f"results/{CFG.experiment}"
 CONFIG = f"{R}/config.yaml"

@@ -21,7 +21,7 @@ rule corpus:
             if MINI
             else CFG.fingerprint("corpus.shards")
         ),
-        code=code_fingerprint("cocu.corpus.build"),
+        code=code_fingerprint("cocu.mini.build" if MINI else "cocu.pairs.verify"),
         out=subpath(output.manifest, parent=True),
         truth=lambda wildcards: options(truth=f"{R}/truth/{wildcards.corpus}" if MINI else None),
     message:
@@ -47,7 +47,7 @@ if MINI:
         params:
             config=CONFIG,
             settings=lambda wildcards: draw(f"{wildcards.split}_images"),
-            code=code_fingerprint("cocu.corpus.benchmarks"),
+            code=code_fingerprint("cocu.mini.benchmarks"),
             out=subpath(output.manifest, parent=True),
         message:
             "benchmarks, {wildcards.split}"
@@ -76,7 +76,7 @@ if STAND_IN:
         params:
             config=CONFIG,
             settings=CFG.fingerprint("clip.stand_in"),
-            code=code_fingerprint("cocu.clip.standin"),
+            code=code_fingerprint("cocu.mini.standin"),
             out=subpath(output.manifest, parent=True),
         message:
             "stand-in CLIP"

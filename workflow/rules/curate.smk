@@ -28,7 +28,7 @@ rule captions:
     params:
         config=CONFIG,
         settings=CFG.fingerprint("curate.vocabulary", "curate.pool"),
-        code=code_fingerprint("cocu.curate.captions"),
+        code=code_fingerprint("cocu.concepts.captions"),
         out=subpath(output.manifest, parent=True),
     message:
         "concepts of the captions of {wildcards.corpus}"
@@ -182,7 +182,7 @@ if MINI:
             runtime=minutes(10, 10),
         params:
             config=CONFIG,
-            code=code_fingerprint("cocu.corpus.truth"),
+            code=code_fingerprint("cocu.mini.truth"),
             truth=lambda wildcards: f"{R}/truth/{wildcards.corpus}",
             captions=subpath(input.captions, parent=True),
             out=subpath(output.manifest, parent=True),
@@ -211,7 +211,7 @@ if MINI:
         params:
             config=CONFIG,
             settings=[CFG.fingerprint("report.seed"), CFG.arm(CFG.report.treatment).fingerprint("train.prompts")],
-            code=code_fingerprint("cocu.report.quality"),
+            code=code_fingerprint("cocu.mini.quality"),
             truth=lambda wildcards: f"{R}/truth/{wildcards.corpus}",
             captions=subpath(input.captions, parent=True),
             archive=subpath(input.archive, parent=True),

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cocu import cli
-from tests.unit.segment import real_formats
-from tests.unit.segment.real_formats import NAMES, PROJECT
+from tests.unit.benchmarks import real_formats
+from tests.unit.benchmarks.real_formats import NAMES, PROJECT
 
 
 def call(*arguments: object) -> int:

@@ -4,13 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from cocu.clip import standin
 from cocu.config import Config, validate
-from cocu.corpus import build
+from cocu.mini import build, standin
 
 
-@pytest.fixture(scope="session")
-def config() -> Config:
+def tiny_config() -> Config:
     return validate(
         {
             "experiment": "tiny",
@@ -27,6 +25,11 @@ def config() -> Config:
             "evaluate": {"benchmarks": ["mini_context"]},
         }
     )
+
+
+@pytest.fixture(scope="session")
+def config() -> Config:
+    return tiny_config()
 
 
 @pytest.fixture(scope="session")

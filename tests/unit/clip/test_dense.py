@@ -12,9 +12,10 @@ import torch
 from torch.nn import functional as F
 
 from cocu.clip.dense import DenseClip, load_dense_clip
-from cocu.clip.encoder import MEAN, STD, load_encoder
+from cocu.clip.encoder import load_encoder
 from cocu.config import Clip
 from cocu.errors import ConfigError
+from cocu.pairs.images import OPENAI
 from cocu.segment.zero_shot import Patches, look
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
@@ -101,7 +102,7 @@ def test_at_another_size_it_is_the_model_with_bicubic_positions() -> None:
 
 def test_the_normalisation_is_what_open_clip_says_of_the_model() -> None:
     model = dense(make())
-    assert (model.normalisation.mean, model.normalisation.std) == (MEAN, STD)
+    assert model.normalisation == OPENAI
     model.model.visual.preprocess_cfg = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
     assert (model.normalisation.mean, model.normalisation.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
@@ -124,7 +125,7 @@ def test_the_stand_ins_patches_average_to_its_embedding(clip: Path) -> None:
     section = Clip()
     model = load_dense_clip(section, clip)
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    pixels = (torch.from_numpy(image).float() / 255 - torch.tensor(MEAN)) / torch.tensor(model.normalisation.std)
+    pixels = (torch.from_numpy(image).float() / 255 - torch.tensor(OPENAI.mean)) / torch.tensor(model.normalisation.std)
     seen = model.encode_image(pixels.permute(2, 0, 1)[None])
     expected = load_encoder(section, clip).images([image])
     np.testing.assert_allclose(seen.embedding.numpy(), expected, atol=1e-5)

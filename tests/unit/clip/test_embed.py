@@ -12,10 +12,10 @@ from torch import Tensor
 from cocu.clip import embed
 from cocu.clip.encoder import ClipEncoder, Floats, load_encoder
 from cocu.config import Config
-from cocu.corpus.images import decode_image
-from cocu.corpus.shards import manifest_shards, read_pairs, write_shard
 from cocu.errors import ConfigError, DataError, NumericsError
 from cocu.io import file_sha256, read_json, write_json
+from cocu.pairs.images import decode_image
+from cocu.pairs.shards import manifest_shards, read_pairs, write_shard
 
 
 def test_blocks_cover_the_shards_in_tar_order(config: Config, corpus: Path, clip: Path, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_shard_that_changed_since_its_manifest_is_refused(config: Config, clip
     write_json(tmp_path / "manifest.json", {"corpus": "c", "shards": [entry]})
     with pytest.raises(DataError, match="c/a/x cannot be decoded"):
         embed.run_images(config, corpus=tmp_path / "manifest.json", clip=clip, block=0, out=tmp_path / "e/0.json")
-    from cocu.corpus.build import encode_jpeg
+    from cocu.mini.build import encode_jpeg
 
     write_shard(tmp_path / "a.tar", [("x", encode_jpeg(np.zeros((32, 32, 3), np.uint8)), "t")])
     with pytest.raises(DataError, match=r"a\.tar holds 1 pairs, its manifest says 2"):

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from cocu.clip import encoder
 from cocu.clip.encoder import load_encoder
 from cocu.config import Clip, Config
 from cocu.errors import ConfigError, DataError, EnvironmentFault
 from cocu.io import read_json, write_json
+from cocu.pairs.images import OPENAI
 
 
 def pictures(count: int, side: int = 32) -> list[np.ndarray]:
@@ -50,7 +50,7 @@ def test_rows_are_unit_and_do_not_depend_on_batches(config: Config, clip: Path) 
 def test_the_stand_ins_preprocessing_is_open_clips(config: Config, clip: Path) -> None:
     prepare = load_encoder(config.clip, clip).prepare
     mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
-    assert (mean, std) == (encoder.MEAN, encoder.STD)
+    assert (mean, std) == (OPENAI.mean, OPENAI.std)
     theirs = open_clip.image_transform(32, is_train=False, mean=mean, std=std)
     for side in (32, 50):  # at its own size, and resized
         image = pictures(1, side)[0]

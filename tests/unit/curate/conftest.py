@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cocu.concepts import captions
 from cocu.config import Config, validate
-from cocu.corpus.shards import write_shard
-from cocu.curate import archive, captions
-from cocu.curate.tables import keys_sha256, read_table
+from cocu.curate import archive
 from cocu.io import file_sha256, write_json
+from cocu.pairs.shards import write_shard
+from cocu.pairs.tables import keys_sha256, read_table
 from tests.unit.curate.plain import World, make_world
 
 NAMES = [f"{kind}{letter}" for kind in ("dog", "sky", "car") for letter in "abcdefghij"]

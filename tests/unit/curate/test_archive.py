@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cocu.concepts import captions
 from cocu.config import Config
-from cocu.curate import archive, captions
-from cocu.curate import pool as pool_module
-from cocu.curate.engine import make_engine
-from cocu.curate.pool import Part
-from cocu.curate.tables import read_archive, read_table
+from cocu.curate import archive
 from cocu.device import CPU
 from cocu.errors import ConfigError, DataError, NumericsError
 from cocu.io import file_sha256, read_json, write_json
+from cocu.pairs.tables import read_archive, read_table
+from cocu.search import pool as pool_module
+from cocu.search.engine import make_engine
+from cocu.search.pool import Part
 from tests.unit.curate import plain
 from tests.unit.curate.conftest import NAMES, SHARDS, Folders, curated, make_config
 

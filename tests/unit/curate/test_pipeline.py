@@ -15,13 +15,14 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from cocu.clip import embed
+from cocu.concepts import captions
 from cocu.config import Config
-from cocu.corpus import verify
-from cocu.corpus.shards import write_shard
-from cocu.curate import archive, captions, pipeline
-from cocu.curate.tables import read_archive
+from cocu.curate import archive, pipeline
 from cocu.errors import ConfigError, DataError
 from cocu.io import read_json, write_json, write_text
+from cocu.pairs import verify
+from cocu.pairs.shards import write_shard
+from cocu.pairs.tables import read_archive
 from tests.unit.test_cli import call
 
 CAPTIONS = {  # of photographs that scikit-learn and matplotlib ship; their crops get these in turn

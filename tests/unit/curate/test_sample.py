@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cocu.curate.sample import sample
-from cocu.curate.tables import Archive
+from cocu.pairs.tables import Archive
 
 CONCEPTS = np.array([40, 7, 12, 3, 65_000], np.uint16)
 SCORES = np.array([2.0, 1.5, 1.0, 0.5, -1.0], np.float32)

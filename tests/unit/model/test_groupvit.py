@@ -13,6 +13,7 @@ from cocu.model.groupvit import END_OF_TEXT, GroupViT
 from cocu.model.hub import load_model, save_model
 from cocu.model.layers import DropPath
 from cocu.model.transformers import from_transformers
+from cocu.pairs.images import IMAGENET
 from cocu.sections import Stage
 
 PUBLISHED = Model(
@@ -145,7 +146,7 @@ def test_a_model_folder_comes_back_whole_and_damage_is_named(tmp_path: Path) -> 
     model = GroupViT(SMALL).eval()
     save_model(tmp_path, model, {})
     loaded, normalisation = load_model(tmp_path)
-    assert normalisation.image_size == 32
+    assert normalisation == IMAGENET
     for name, value in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value), name
     weights = tmp_path / "model.safetensors"

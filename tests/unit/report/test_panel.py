@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cocu.benchmarks.definitions import showcase
+from cocu.benchmarks.mmseg import Example
 from cocu.config import Config
 from cocu.errors import DataError
 from cocu.report import panel
-from cocu.report.overlay import class_colours, overlay
 from cocu.report.panel import Strip, class_names, draw_panel
-from cocu.segment.benchmarks import showcase
-from cocu.segment.mmseg import Example
+from cocu.segment.overlay import class_colours, overlay
 
 CONFIGS = Path(__file__).parents[3] / "config" / "benchmarks"
 NAMES = ["background", "cat", "dog", "sky"]

@@ -13,9 +13,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cocu.benchmarks.definitions import Benchmark
 from cocu.config import Model, Stage
 from cocu.model.tokenizer import Tokenizer
-from cocu.segment.benchmarks import Benchmark
+from cocu.pairs.images import Normalisation
 
 COLOURS = {"bird": (255, 0, 0), "cat": (0, 255, 0), "dog": (0, 0, 255)}
 BACKGROUND = (0, 0, 0)
@@ -44,13 +45,6 @@ class Output:
     @property
     def grid(self) -> tuple[int, int]:
         return self.maps.shape[1], self.maps.shape[2]
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    image_size: int = 16
 
 
 class ColourModel(nn.Module):
@@ -95,7 +89,7 @@ def model() -> ColourModel:
 
 @pytest.fixture
 def normalisation() -> Normalisation:
-    return Normalisation()
+    return Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 @pytest.fixture

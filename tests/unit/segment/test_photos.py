@@ -13,8 +13,8 @@ from cocu.errors import ConfigError, DataError
 from cocu.io import file_sha256
 from cocu.model.groupvit import GroupViT
 from cocu.model.hub import save_model
-from cocu.report.overlay import class_colours, rgb
 from cocu.segment import photos
+from cocu.segment.overlay import class_colours, rgb
 from cocu.segment.photos import default_size, find_photos, parse_classes
 
 RED, GREEN, BLUE, DARK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)

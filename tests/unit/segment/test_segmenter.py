@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from cocu.benchmarks.definitions import Benchmark
 from cocu.segment import segmenter as module
-from cocu.segment.benchmarks import Benchmark
 from cocu.segment.segmenter import Views, benchmark_segmenter, best_classes
 from cocu.segment.zero_shot import Evidence, Groups, Patches
 

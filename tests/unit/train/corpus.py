@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from cocu.config import Config, validate
-from cocu.corpus.shards import write_shard
-from cocu.curate.tables import CAPTIONS, Archive, keys_sha256, write_archive, write_table
 from cocu.io import file_sha256, write_json, write_text
+from cocu.pairs.shards import write_shard
+from cocu.pairs.tables import CAPTIONS, Archive, keys_sha256, write_archive, write_table
 
 PAIRS, SHARDS = 12, 2
 VOCABULARY = ("dog", "cat", "grass")

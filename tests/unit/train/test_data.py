@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from cocu.config import Config, load
-from cocu.corpus.shards import index_shard
-from cocu.curate.tables import Archive, write_archive
 from cocu.errors import DataError, EnvironmentFault
 from cocu.io import write_json, write_text
+from cocu.pairs.shards import index_shard
+from cocu.pairs.tables import Archive, write_archive
 from cocu.train import data
 from cocu.train.data import Batch, Order, Pairs, batches, load_pairs
 from tests.unit.train.corpus import PAIRS, VOCABULARY, Files, make_files, tiny_config

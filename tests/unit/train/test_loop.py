@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import load_file
 
 from cocu.config import Config, Corpus, MiniWorld
-from cocu.corpus import benchmarks
 from cocu.errors import NumericsError
+from cocu.evaluate import score
 from cocu.io import file_sha256, write_json, write_text
+from cocu.mini import benchmarks
 from cocu.model.groupvit import GroupViT
-from cocu.segment import score
 from cocu.train import loop
 from cocu.train.checkpoint import METRICS
 from cocu.train.optim import adamw, learning_rate

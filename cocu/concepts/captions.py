@@ -1,0 +1,108 @@
+"""The captions stage: shards in; vocabulary.txt and, for each shard, captions/STEM.parquet out.
+
+Captions are cleaned (tags, entities, white space, length); C_i are the vocabulary's concepts in caption i. Rows are in
+tar order. The manifest holds the hashes by which later stages notice files that do not belong together.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cocu.concepts.matcher import Matcher
+from cocu.concepts.vocabulary import build_vocabulary, read_vocabulary
+from cocu.config import Config
+from cocu.errors import DataError
+from cocu.io import atomic_path, file_sha256, read_json, write_json, write_text
+from cocu.log import RunCard, progress
+from cocu.pairs.shards import ShardFile, manifest_shards, read_pairs
+from cocu.pairs.tables import CAPTIONS, keys_sha256, list_column, write_table
+
+MAX_CHARACTERS = 1_000
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>|<!--.*?-->", re.DOTALL)
+
+
+def clean(caption: str) -> str:
+    """A caption on one line without HTML tags and entities, at most 1,000 characters."""
+    return " ".join(html.unescape(_TAG.sub(" ", caption)).split())[:MAX_CHARACTERS].rstrip()
+
+
+def run(config: Config, *, corpus: Path, out: Path) -> None:
+    """Write the vocabulary, the captions and the manifest of a corpus into the folder `out`.
+
+    `corpus` is the corpus's manifest or its folder. Raises `DataError` when no caption has a concept, and for shards
+    that cannot be read or do not have the samples that the manifest counts.
+    """
+    card = RunCard("captions")
+    manifest = corpus / "manifest.json" if corpus.is_dir() else corpus
+    name = str(read_json(manifest)["corpus"])
+    shards = manifest_shards(manifest)
+    texts = [clean_captions(shard, name) for shard in progress(shards, total=len(shards), what="captions")]
+
+    def captions() -> Iterator[str]:
+        for text in texts:
+            yield from text["caption"].to_pylist()
+
+    settings, file = config.curate.vocabulary, config.curate.vocabulary.file
+    if config.curate.pool and not file:  # archives hold the pool's concepts, so the captions must speak of the same
+        file = str(Path(config.curate.pool) / "captions" / "vocabulary.txt")
+    vocabulary = read_vocabulary(Path(file), settings) if file else build_vocabulary(captions, settings)
+    matcher = Matcher(vocabulary)
+    counts: Counter[str] = Counter()
+    with atomic_path(out) as temporary:
+        temporary.mkdir()
+        rows = [_write(temporary, shard, text, matcher, counts) for shard, text in zip(shards, texts, strict=True)]
+        if not counts["concepts"]:
+            raise DataError(
+                f"No caption of the corpus '{name}' holds a concept of its vocabulary ({len(vocabulary)} concepts). "
+                "Lower curate.vocabulary.min_count, or name another curate.vocabulary.file."
+            )
+        write_text(temporary / "vocabulary.txt", "".join(f"{concept}\n" for concept in vocabulary))
+        described = {
+            "corpus": name,
+            "vocabulary": {"concepts": len(vocabulary), "sha256": file_sha256(temporary / "vocabulary.txt")},
+            "settings": settings.model_dump(mode="json"),
+            "shards": rows,
+            "counts": dict(counts),
+            "card": card.card(),
+        }
+        write_json(temporary / "manifest.json", described)
+
+
+def clean_captions(shard: ShardFile, corpus: str) -> pa.Table:
+    """Keys and clean captions of a shard, packed: millions of str objects would fill the memory."""
+    pairs = [(pair.key, clean(pair.caption)) for pair in read_pairs(shard.path, corpus, shard.skipped)]
+    if len(pairs) != shard.samples:
+        raise DataError(
+            f"{shard.path} holds {len(pairs)} pairs, and the corpus's manifest says {shard.samples}. "
+            "Run the corpus stage again, or restore the shard."
+        )
+    keys, captions = zip(*pairs, strict=True)
+    return pa.table({"key": pa.array(keys, pa.string()), "caption": pa.array(captions, pa.string())})
+
+
+def _write(folder: Path, shard: ShardFile, text: pa.Table, matcher: Matcher, counts: Counter[str]) -> dict[str, Any]:
+    """Write one shard's captions with their concepts, add to `counts`, and describe the file for the manifest."""
+    captions = text["caption"].to_pylist()
+    indptr, concepts = matcher.batch(captions)
+    counts["pairs"] += len(captions)
+    counts["empty_captions"] += sum(not caption for caption in captions)
+    counts["captions_without_concepts"] += int((np.diff(indptr) == 0).sum())
+    counts["concepts"] += len(concepts)
+    path = folder / f"{shard.stem}.parquet"
+    lists = list_column(indptr, concepts)
+    write_table(path, CAPTIONS, {"key": text["key"], "caption": text["caption"], "concepts": lists})
+    return {
+        "stem": shard.stem,
+        "rows": len(captions),
+        "keys_sha256": keys_sha256(text["key"].to_pylist()),
+        "shard_sha256": shard.sha256,
+        "sha256": file_sha256(path),
+    }
