@@ -38,7 +38,7 @@ from cocu.train.optim import adamw
 BATCH = 8  # images; on a GPU sixteen times as many
 OUTPUTS, GRADIENTS = 1e-5, 1e-4  # largest differences; of gradients, as a share of the tensor's largest
 HALVED = 0.05  # largest difference of a text's embedding, of unit length, in bfloat16
-TARGET = 1.5
+TARGET = 1.2  # texts at their own length; between machines the ratio goes from 1.3 to 1.7
 MEMORY = 4.0  # GB
 QUICK: dict[str, Any] = {"width": 48, "text_width": 32, "text_layers": 2, "projector_width": 64, "embed_dim": 32}
 
