@@ -233,7 +233,7 @@ SEGMENTATION = (
     ),
     *changes(
         "cocu/benchmarks/datasets.py",
-        (f"{SEGMENT}/test_real_formats.py::test_what_was_written_is_read",),
+        (f"{BENCHMARKS}/test_real_formats.py::test_what_was_written_is_read",),
         ("files: ImageNet-S in eight bits", "np.asarray(mask).astype(np.int64)", "np.asarray(mask)"),
         ("files: ImageNet-S in red alone", "colours[..., 0] + 256 * colours[..., 1]", "colours[..., 0]"),
     ),
