@@ -62,8 +62,9 @@ def test_a_sample_depends_on_seed_epoch_and_row_alone(tmp_path: Path) -> None:
             assert torch.equal(a, b)
     for samples in ([one[(e, 5)] for e in range(8)], [p[(0, 5)] for p in (one, other)], [one[(0, i)] for i in (5, 6)]):
         assert not torch.equal(samples[0][0], samples[1][0])
-    drawn = {one[(e, 5)][2].numpy().tobytes() for e in range(8)}
-    assert len(drawn) > 4  # prompts are drawn anew each epoch
+    for items in ([(e, 5) for e in range(8)], [(0, i) for i in range(8)]):
+        drawn = {one[item][2].numpy().tobytes() for item in items}
+        assert len(drawn) > 4  # prompts are drawn anew each epoch, and for each of the rows, whose archives are equal
 
 
 def test_the_operations_of_rand_augment_differ_between_seeds(tmp_path: Path) -> None:
@@ -95,6 +96,7 @@ def test_missing_concepts_are_filled_with_the_clean_caption(tmp_path: Path) -> N
     said = pairs.tokenizer([t.format("dog") for t in pairs.templates])
     assert any(torch.equal(prompts[0], s) for s in said)  # the one noun of the caption, in a template
     assert torch.equal(prompts[1], caption) and torch.equal(prompts[2], caption)
+    assert len({pairs[(0, i)][2][0].numpy().tobytes() for i in range(24)}) > 8  # in one of 80 templates, drawn
 
 
 def test_an_archive_speaks_instead_of_the_caption(tmp_path: Path) -> None:
