@@ -47,7 +47,7 @@ include: "workflow/rules/report.smk"
 onstart:
     check_all()
     hold_lock()
-    write_text(Path(CONFIG), settings.dump(CFG))
+    write_text(CONFIG, settings.dump(CFG))
 
 
 rule all:

@@ -21,8 +21,8 @@ from cocu.errors import DataError, EnvironmentFault
 # Modules that carry values, files or messages but decide no number: a stage's fingerprint leaves them out, since the
 # values they carry are fingerprinted by configuration section.
 PLUMBING = frozenset(
-    {"cocu.cli", "cocu.config", "cocu.data_sections", "cocu.errors", "cocu.fit", "cocu.io", "cocu.log"}
-    | {"cocu.rand_augment", "cocu.sections"}
+    {"cocu.cli", "cocu.config", "cocu.data_sections", "cocu.errors", "cocu.fit", "cocu.io", "cocu.layout"}
+    | {"cocu.log", "cocu.rand_augment", "cocu.sections"}
 )
 
 

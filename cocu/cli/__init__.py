@@ -1,6 +1,6 @@
-"""The command line: one verb a stage. The workflow's rules call these verbs and pass nothing but paths.
+"""The command line: the verbs that people type, and `cocu stage`, which the workflow's rules call.
 
-Takes configuration files and paths; calls the stage's one function. What can go wrong is printed as a sentence, and the
+Takes configuration files and paths; calls a stage's one function. What can go wrong is printed as a sentence, and the
 exit code says which kind it was. Stages are imported inside their verbs, so that `cocu --help` loads no torch.
 """
 
@@ -10,26 +10,14 @@ import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from cocu.cli import checkpoints, curation, data, segmentation
-from cocu.cli.options import (
-    DEFAULT,
-    NONE,
-    Captions,
-    Checkpoints,
-    ClipFolder,
-    ConfigFiles,
-    CorpusFile,
-    Metrics,
-    OutFile,
-    OutFolder,
-    Quality,
-)
+from cocu.cli import checkpoints, curation, data, segmentation, stage
+from cocu.cli.options import DEFAULT, Captions, ClipFolder, ConfigFiles, CorpusFile, OutFile, OutFolder
 from cocu.config import dump, json_schema, load
-from cocu.errors import CocuError, ConfigError
+from cocu.errors import CocuError
 from cocu.log import say
 
 
@@ -51,13 +39,13 @@ app = CommandLine(
     pretty_exceptions_enable=False,
     help="""Concept curation for language-supervised segmentation (CoCu), from image-text pairs to tables.
 
-    Every verb runs one stage. The workflow calls them in the right order, each when it is needed: run
-    `snakemake --cores all` for a whole experiment, and a verb for one stage by hand.
+    Run `snakemake --cores all` for a whole experiment: its rules call `cocu stage` in the right order, each when it is
+    needed. The other verbs are for your own files.
 
     Exit codes: 2 configuration, 3 data, 4 numbers, 5 environment.""",
 )
 
-DATA, MODELS, RESULTS, SETTINGS = "Data", "Models", "Results", "Configuration"
+MODELS, SETTINGS = "Models", "Configuration"
 
 
 def _show_version(wanted: bool) -> None:
@@ -73,42 +61,6 @@ def main(
     ] = False,
 ) -> None:
     """Take the options that stand before a verb."""
-
-
-@app.command(rich_help_panel=DATA)
-def corpus(
-    out: OutFolder,
-    name: Annotated[
-        str, typer.Option("--corpus", metavar="NAME", help="web or train0, train1, ... (mini), or a name.")
-    ],
-    truth: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for what the scenes show (mini only).")
-    ] = None,
-    config: ConfigFiles = DEFAULT,
-) -> None:
-    """Compose a mini corpus, or verify your own shards; write its manifest."""
-    from cocu.mini import build
-    from cocu.pairs import verify
-
-    settings = load(config)
-    if settings.corpus.kind == "mini":
-        build.run(settings, corpus=name, out=out, truth=truth)
-    elif truth is not None:
-        raise ConfigError("Only the mini corpus has a truth; corpus.kind is 'shards'.")
-    else:
-        verify.run(settings, corpus=name, out=out)
-
-
-@app.command(rich_help_panel=DATA)
-def benchmarks(
-    out: OutFolder,
-    split: Annotated[Literal["val", "test"], typer.Option(help="val for choices, test for results.")],
-    config: ConfigFiles = DEFAULT,
-) -> None:
-    """Compose the mini benchmarks, in the formats of eight data sets."""
-    from cocu.mini import benchmarks as stage
-
-    stage.run(load(config), split=split, out=out)
 
 
 app.add_typer(data.app)
@@ -138,6 +90,7 @@ def train(
 
     loop.run(
         load(config).arm(arm),
+        arm=arm,
         seed=seed,
         corpus=corpus,
         captions=captions,
@@ -167,6 +120,7 @@ def evaluate(
         ),
     ] = None,
     one_label: Annotated[bool, typer.Option("--one-label", help="Paint every image with its one best label.")] = False,
+    name: Annotated[str, typer.Option(help="What the result is called.")] = "checkpoint",
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Segment a benchmark zero-shot; write mIoU and the confusion matrix."""
@@ -174,6 +128,8 @@ def evaluate(
 
     stage.run(
         load(config),
+        arm=name,
+        seed=0,
         checkpoint=checkpoint,
         reference=reference,
         clip=clip,
@@ -189,41 +145,19 @@ app.add_typer(checkpoints.app)
 app.add_typer(segmentation.app)
 
 
-@app.command(rich_help_panel=RESULTS)
-def tables(metrics: Metrics, out: OutFolder, quality: Quality = NONE, config: ConfigFiles = DEFAULT) -> None:
-    """Write the comparison of the arms, and the archive's quality, as CSV and Markdown."""
-    from cocu.report import tables as stage
-
-    stage.run(load(config), metrics=metrics, quality=quality, out=out)
-
-
-@app.command(rich_help_panel=RESULTS)
-def figures(
-    metrics: Metrics, checkpoints: Checkpoints, out: OutFolder, quality: Quality = NONE, config: ConfigFiles = DEFAULT
-) -> None:
-    """Draw the comparison, the curves and the archive's quality."""
-    from cocu.report import figures as stage
-
-    stage.run(load(config), metrics=metrics, checkpoints=checkpoints, quality=quality, out=out)
-
-
-@app.command(rich_help_panel=RESULTS)
-def panel(
-    checkpoints: Checkpoints,
-    metrics: Metrics,
-    test: Annotated[Path, typer.Option(metavar="DIR", help="The benchmarks' data.")],
-    out: OutFolder,
-    config: ConfigFiles = DEFAULT,
-) -> None:
-    """Draw test images beside their truth and what both arms make of them."""
-    from cocu.report import panel as stage
-
-    stage.run(load(config), checkpoints=checkpoints, metrics=metrics, test=test, out=out)
+app.add_typer(stage.app)
 
 
 @app.command("config", rich_help_panel=SETTINGS)
-def show_config(config: ConfigFiles = DEFAULT) -> None:
+def show_config(
+    config: ConfigFiles = DEFAULT,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of a configuration instead, as workflow/schemas.")
+    ] = False,
+) -> None:
     """Check the configuration as a workflow does at its start, and print it, every key written out."""
+    if schema:
+        return typer.echo(json.dumps(json_schema(), indent=2))
     from cocu.clip.check import check_clips
     from cocu.train.check import check_arms
 
@@ -231,9 +165,3 @@ def show_config(config: ConfigFiles = DEFAULT) -> None:
     check_clips(checked)
     check_arms(checked)
     typer.echo(dump(checked), nl=False)
-
-
-@app.command(rich_help_panel=SETTINGS)
-def schema() -> None:
-    """Print the JSON schema of the configuration, which workflow/schemas holds."""
-    typer.echo(json.dumps(json_schema(), indent=2))

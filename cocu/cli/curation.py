@@ -1,4 +1,4 @@
-"""The verbs of curation: `cocu curate` for one's own shards, and the stages that it and the workflow are made of."""
+"""The verbs of curation: `cocu curate` for one's own shards, and what looks into its results."""
 
 from __future__ import annotations
 
@@ -8,16 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cocu.cli.options import (
-    DEFAULT,
-    Captions,
-    ClipFolder,
-    ConfigFiles,
-    CorpusFile,
-    OutFile,
-    OutFolder,
-    Truth,
-)
+from cocu import layout
+from cocu.cli.options import DEFAULT, ConfigFiles, CorpusFile, OutFile, OutFolder
 from cocu.config import Device, load
 
 CURATION = "Curation"
@@ -27,9 +19,7 @@ Curation = Annotated[
 ]
 app = typer.Typer()
 archives = typer.Typer(no_args_is_help=True)
-app.add_typer(
-    archives, name="archive", rich_help_panel=CURATION, help="Make the archive (build), or look into it (show, stats)."
-)
+app.add_typer(archives, name="archive", rich_help_panel=CURATION, help="Look into an archive (show, stats).")
 
 
 @app.command("curate", rich_help_panel=CURATION)
@@ -86,61 +76,6 @@ def vocabulary(corpus: CorpusFile, out: OutFile, config: ConfigFiles = DEFAULT) 
     overlap.run_vocabulary(load(config), corpus=corpus, out=out)
 
 
-@app.command(rich_help_panel=CURATION)
-def clip(corpus: CorpusFile, out: OutFolder, config: ConfigFiles = DEFAULT) -> None:
-    """Train the stand-in CLIP of the mini experiment."""
-    from cocu.mini import standin
-
-    standin.run(load(config), corpus=corpus, out=out)
-
-
-@app.command(rich_help_panel=CURATION)
-def captions(corpus: CorpusFile, out: OutFolder, config: ConfigFiles = DEFAULT) -> None:
-    """Build the vocabulary from the captions, and find each caption's concepts."""
-    from cocu.concepts import captions as stage
-
-    stage.run(load(config), corpus=corpus, out=out)
-
-
-@app.command(rich_help_panel=CURATION)
-def embed(
-    corpus: CorpusFile,
-    block: Annotated[int, typer.Option(min=0, help="Number of the block of clip.shards_per_job shards, from 0.")],
-    out: OutFile,
-    clip: ClipFolder = None,
-    config: ConfigFiles = DEFAULT,
-) -> None:
-    """Embed the images of one block of shards with CLIP."""
-    from cocu.clip import embed as stage
-
-    stage.run_images(load(config), corpus=corpus, clip=clip, block=block, out=out)
-
-
-@app.command(rich_help_panel=CURATION)
-def embed_vocabulary(captions: Captions, out: OutFile, clip: ClipFolder = None, config: ConfigFiles = DEFAULT) -> None:
-    """Embed `a photo of a CONCEPT` for every concept of the vocabulary."""
-    from cocu.clip import embed as stage
-
-    stage.run_vocabulary(load(config), captions=captions, clip=clip, out=out)
-
-
-@archives.command("build")
-def build_archive(
-    corpus: CorpusFile,
-    captions: Captions,
-    embeddings: Annotated[Path, typer.Option(metavar="DIR", help="The images' and the vocabulary's embeddings.")],
-    out: OutFolder,
-    block: Annotated[
-        int | None, typer.Option(min=0, help="Only this block of curate.shards_per_job shards, from 0.")
-    ] = None,
-    config: ConfigFiles = DEFAULT,
-) -> None:
-    """Give every pair the concepts that its caption leaves out: expand, rank, cluster."""
-    from cocu.curate import archive as stage
-
-    stage.run(load(config), corpus=corpus, captions=captions, embeddings=embeddings, out=out, block=block)
-
-
 @archives.command()
 def show(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Key of a pair: corpus/shard/sample.")],
@@ -149,7 +84,7 @@ def show(
     """Show what a pair's caption names, and what the archive adds to it."""
     from cocu.curate import inspect
 
-    typer.echo(inspect.show(folder / "archive", folder / "captions", key))
+    typer.echo(inspect.show(layout.Curation(folder).archive, layout.Curation(folder).captions, key))
 
 
 @archives.command()
@@ -160,27 +95,5 @@ def stats(
     """Count what an archive adds: concepts a pair, the most added ones, benchmarks' names, examples."""
     from cocu.curate import inspect
 
-    found = inspect.stats(folder / "archive", folder / "captions")
+    found = inspect.stats(layout.Curation(folder).archive, layout.Curation(folder).captions)
     typer.echo(json.dumps(found, indent=2) if as_json else inspect.format_stats(found))
-
-
-@app.command(rich_help_panel=CURATION)
-def oracle(truth: Truth, captions: Captions, out: OutFolder, config: ConfigFiles = DEFAULT) -> None:
-    """Write the archive that a perfect curation would give (mini only)."""
-    from cocu.mini import truth as stage
-
-    stage.run_oracle(load(config), truth=truth, captions=captions, out=out)
-
-
-@app.command(rich_help_panel=CURATION)
-def quality(
-    truth: Truth,
-    captions: Captions,
-    archive: Annotated[Path, typer.Option(metavar="DIR", help="The archive to measure.")],
-    out: OutFile,
-    config: ConfigFiles = DEFAULT,
-) -> None:
-    """Measure an archive against the truth: precision and recall (mini only)."""
-    from cocu.mini import quality as stage
-
-    stage.run(load(config), truth=truth, captions=captions, archive=archive, out=out)

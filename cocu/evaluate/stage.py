@@ -106,6 +106,8 @@ def _checked_share(run: Run, root: Path, threshold: float | None, process: int) 
 def run(
     config: Config,
     *,
+    arm: str,
+    seed: int,
     checkpoint: Path | None,
     reference: str | None,
     clip: Path | None,
@@ -115,7 +117,7 @@ def run(
     one_label: bool,
     out: Path,
 ) -> None:
-    """Write the metrics of a model on the benchmark to out = metrics/ARM/SEED/BENCHMARK.json.
+    """Write the metrics of a model on the benchmark to the file `out`, as the result of `arm` and `seed`.
 
     checkpoint: a model folder; or reference: the name of a CLIP among config.references, clip being the stand-in's
     folder where it is that. val, test: the folders that the benchmark's files lie under. With val, the background
@@ -124,7 +126,6 @@ def run(
     if the metrics disagree.
     """
     card = RunCard("evaluate", one_label=one_label, limit=config.evaluate.limit)
-    arm, seed = _arm_and_seed(out)
     definition, section = read_benchmark(benchmark), config.evaluate
     source = pick_source(config, checkpoint, reference, clip)
     weights = source.weights_sha256()
@@ -179,12 +180,3 @@ def choose_background(run: Run, root: Path, candidates: Sequence[float]) -> tupl
     reached = [miou(score.counts) for score in run.thresholds(root, ordered)]
     best = int(np.argmax(reached))
     return ordered[best], reached[best]
-
-
-def _arm_and_seed(out: Path) -> tuple[str, int]:
-    arm, seed = out.parent.parent.name, out.parent.name
-    if not arm or not seed.isdigit():
-        raise ConfigError(
-            f"The result's arm and seed are read from its path: {out} must end in ARM/SEED/BENCHMARK.json."
-        )
-    return arm, int(seed)

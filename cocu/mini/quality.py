@@ -54,12 +54,12 @@ class Visible:
     column: Ints
 
 
-def run(config: Config, *, truth: Path, captions: Path, archive: Path, out: Path) -> None:
+def run(config: Config, *, corpus: str, truth: Path, captions: Path, archive: Path, out: Path) -> None:
     """Write the quality of one corpus. `truth`, `captions` and `archive` are its folders; rows are joined by key.
 
     Raises `DataError` when a shard is missing in one of them or holds other pairs.
     """
-    card = RunCard("quality", corpus=truth.name)
+    card = RunCard("quality", corpus=corpus)
     visible, said = [], []
     names: tuple[str, ...] = ()
     for shard in read_json(captions / "manifest.json")["shards"]:
@@ -81,7 +81,7 @@ def run(config: Config, *, truth: Path, captions: Path, archive: Path, out: Path
         config.arm(config.report.treatment).train.prompts,
         seed=config.report.seed,
     )
-    write_json(out, {"corpus": truth.name, **result, "card": card.card()})
+    write_json(out, {"corpus": corpus, **result, "card": card.card()})
 
 
 def join_truth(visible: Flags, names: Sequence[str], vocabulary: Sequence[str], caption: Csr) -> Visible:

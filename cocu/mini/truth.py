@@ -63,13 +63,13 @@ def read_truth(path: Path) -> Truth:
         raise DataError(f"{path} is not a shard's truth ({error}). Build the corpus again.") from error
 
 
-def run_oracle(config: Config, *, truth: Path, captions: Path, out: Path) -> None:
+def run_oracle(config: Config, *, corpus: str, truth: Path, captions: Path, out: Path) -> None:
     """Write the oracle's archive: a Parquet file for each one in `captions`, joined with the truth by key.
 
     A visible name that the vocabulary lacks cannot be given; the manifest lists them. Raises `DataError` when a caption
     has no truth, or when the vocabulary has none of the names.
     """
-    card = RunCard("oracle", corpus=truth.name)
+    card = RunCard("oracle", corpus=corpus)
     vocabulary = _read_vocabulary(captions / "vocabulary.txt")
     files = sorted(captions.glob("*.parquet"))
     if not files:
@@ -89,7 +89,7 @@ def run_oracle(config: Config, *, truth: Path, captions: Path, out: Path) -> Non
         if not known:
             raise DataError(f"None of the truth's names ({', '.join(names)}) is in {captions / 'vocabulary.txt'}.")
         manifest = {
-            "corpus": truth.name,
+            "corpus": corpus,
             "counts": {"pairs": pairs, "names": len(names), "names_in_vocabulary": len(known)},
             "not_in_vocabulary": sorted(set(names) - known),
             "inputs": {"vocabulary.txt": file_sha256(captions / "vocabulary.txt")},

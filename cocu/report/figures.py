@@ -19,12 +19,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cocu.config import Config
+from cocu import layout
+from cocu.config import ONE_LABEL, Config
 from cocu.errors import DataError
 from cocu.io import atomic_path
 from cocu.mini.quality import SOURCES
 from cocu.report.tables import (
-    ONE_LABEL,
     QualityRow,
     Row,
     archive_quality,
@@ -142,12 +142,12 @@ def read_curves(config: Config, checkpoints: Path) -> dict[str, tuple[Values, Va
     """
     curves: dict[str, tuple[Values, Values]] = {}
     for arm in config.arms:
-        tracks = [_read_curve(checkpoints / arm / str(seed) / "curve.csv") for seed in config.seeds]
+        tracks = [_read_curve(layout.checkpoint(checkpoints, arm, seed) / layout.CURVE) for seed in config.seeds]
         for seed, track in zip(config.seeds, tracks, strict=True):
             if not np.array_equal(track[0], tracks[0][0]):
                 raise DataError(
                     f"The curve of arm '{arm}' seed {seed} has other steps than that of seed {config.seeds[0]}. "
-                    f"Delete {checkpoints / arm / str(seed)} and run again."
+                    f"Delete {layout.checkpoint(checkpoints, arm, seed)} and run again."
                 )
         curves[arm] = (tracks[0][0], np.stack([track[1] for track in tracks]))
     return curves

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 
+from cocu import layout
 from cocu.benchmarks.definitions import Benchmark, showcase
 from cocu.benchmarks.mmseg import Example, Examples
 from cocu.config import Config
@@ -47,11 +48,11 @@ def run(config: Config, *, checkpoints: Path, metrics: Path, test: Path, out: Pa
     torch.set_num_threads(config.evaluate.threads)
     benchmark = showcase(config.evaluate.benchmarks)
     examples = list(Examples(benchmark, test, config.report.panel_images))
-    seed = str(config.seeds[0])
+    seed = config.seeds[0]
     predictions = {}
     for arm in (config.report.baseline, config.report.treatment):
-        threshold = _threshold(metrics / arm / seed / f"{benchmark.name}.json")
-        predictions[arm] = predict(checkpoints / arm / seed, benchmark, examples, threshold)
+        threshold = _threshold(layout.result(metrics, arm, seed, benchmark.name))
+        predictions[arm] = predict(layout.checkpoint(checkpoints, arm, seed), benchmark, examples, threshold)
     strips = [
         Strip(example.image, example.truth, {arm: labels[i] for arm, labels in predictions.items()})
         for i, example in enumerate(examples)

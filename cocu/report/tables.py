@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cocu.config import Config
+from cocu import layout
+from cocu.config import ONE_LABEL, Config
 from cocu.errors import DataError
 from cocu.io import read_json, write_text
 from cocu.mini.quality import MEASURES, SOURCES
 from cocu.report.statistics import Difference, Summary, paired_difference, summarise
 
-ONE_LABEL = "one_label"
 MEAN = "mean"  # over the benchmarks, in the place of one
 REFERENCE_SEED = 0  # a reference's one result is no seed's, and stands there
 MAIN_COLUMNS = ("arm", "benchmark", "seeds", "miou_mean", "miou_sd", "diff", "ci_low", "ci_high")
@@ -97,7 +97,7 @@ def compare(config: Config, metrics: Path) -> list[Row]:
 def _by_seed(metrics: Path, arm: str, benchmark: str, seeds: Sequence[int]) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     for seed in seeds:
-        path = metrics / arm / str(seed) / f"{benchmark}.json"
+        path = layout.result(metrics, arm, seed, benchmark)
         result = read_json(path)
         try:
             said = (result["arm"], result["seed"], result["benchmark"])

@@ -18,6 +18,7 @@ from cocu.config import Config, digest
 from cocu.device import attention_backend, pick_device
 from cocu.evaluate.score import validation_miou
 from cocu.io import code_fingerprint, file_sha256, read_json, write_text
+from cocu.layout import CURVE
 from cocu.log import RunCard, progress, say
 from cocu.model.groupvit import GroupViT
 from cocu.model.hub import save_model
@@ -35,6 +36,7 @@ CHANCE_AFTER = (50, 0.2, 5_000)  # it is looked at after this share of the steps
 def run(
     config: Config,
     *,
+    arm: str,
     seed: int,
     corpus: Path,
     captions: Path,
@@ -45,11 +47,10 @@ def run(
 ) -> None:
     """Train and write `model.safetensors`, `model.json` and `curve.csv` into `out`; resume from `state` when it can.
 
-    `config` has the arm applied, whose name is that of `out`'s folder. Raises `DataError` for side-cars that do not
+    `config` has `arm` applied. Raises `DataError` for side-cars that do not
     belong to the corpus and for a picture that cannot be used, `NumericsError` when a loss, gradient or weight is not
     finite (the state stays at the last good checkpoint), `EnvironmentFault` where the GPU that is asked for is missing.
     """
-    arm = out.parent.name
     card = RunCard("train", arm=arm, seed=seed, config=config.fingerprint("model", "train"))
     device = pick_device(config.device)
     torch.set_num_threads(config.train.threads)
@@ -65,7 +66,7 @@ def run(
         curve = _train(config, model, optimizer, pairs, at, steps, folder, val, device)
         check_finite(model, steps)
         out.mkdir(parents=True, exist_ok=True)
-        write_text(out / "curve.csv", "step,val_miou\n" + "".join(f"{s},{m:.4f}\n" for s, m in curve))
+        write_text(out / CURVE, "step,val_miou\n" + "".join(f"{s},{m:.4f}\n" for s, m in curve))
         facts = {"arm": arm, "seed": seed, "train": config.train.model_dump(mode="json"), "inputs": made_from}
         save_model(out, model, {**facts, "steps": steps, "pairs": len(pairs), "card": card.card()})
         remove_states(folder)

@@ -41,13 +41,6 @@ def test_a_wrong_key_is_one_sentence_and_exit_code_2(capsys: pytest.CaptureFixtu
     assert captured.out == ""
 
 
-def test_given_shards_have_no_truth(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    files = [*BASE, "--config", ROOT / "config/cc3m.yaml"]
-    assert call("corpus", *files, "--corpus", "cc", "--out", tmp_path / "out", "--truth", tmp_path / "truth") == 2
-    assert "Only the mini corpus has a truth" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize(
     ("error", "code"), [(ConfigError, 2), (DataError, 3), (NumericsError, 4), (EnvironmentFault, 5)]
 )
@@ -60,7 +53,7 @@ def test_exit_codes(
         raise error("A sentence.\nAnother one.")
 
     monkeypatch.setattr(tables, "run", fail)
-    assert call("tables", *BASE, "--metrics", "m", "--out", "o") == code
+    assert call("stage", "tables", *BASE) == code
     assert capsys.readouterr().err == "cocu: A sentence.\ncocu: Another one.\n"
 
 
@@ -72,7 +65,7 @@ def test_an_error_that_no_user_can_act_on_keeps_its_traceback(monkeypatch: pytes
 
     monkeypatch.setattr(tables, "run", fail)
     with pytest.raises(ZeroDivisionError):
-        cli.app(["tables", *BASE, "--metrics", "m", "--out", "o"])
+        cli.app(["stage", "tables", *BASE])
 
 
 def test_train_gets_the_arm_applied_and_paths_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,14 +83,15 @@ def test_train_gets_the_arm_applied_and_paths_by_name(monkeypatch: pytest.Monkey
     assert isinstance(config, Config)
     assert (config.train.prompts.source, config.arm("groupvit").train.prompts.source) == ("archive", "archive")
     assert seen == {
-        "seed": 3, "corpus": Path("c.json"), "captions": Path("cap"), "archive": None, "val": None,
+        "arm": "cocu", "seed": 3, "corpus": Path("c.json"), "captions": Path("cap"), "archive": None, "val": None,
         "out": Path("o"), "state": Path("s"),
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("verb", "word"), [("--help", "embed-vocabulary"), ("schema", "additionalProperties")])
+@pytest.mark.parametrize(("verb", "word"), [("--help", "curate"), ("config --schema", "additionalProperties")])
 def test_help_and_schema_load_no_heavy_package(verb: str, word: str) -> None:
-    code = f"import sys; from cocu import cli\ntry: cli.app(['{verb}'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    typed = f"try: cli.app({verb.split()})\nexcept SystemExit: pass\n"
+    code = f"import sys; from cocu import cli\n{typed}print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     *printed, loaded = run.stdout.splitlines()
     assert any(word in line for line in printed)
@@ -109,8 +103,9 @@ def test_help_and_schema_load_no_heavy_package(verb: str, word: str) -> None:
 def test_every_verb_has_a_help_text() -> None:
     verbs = typer.main.get_command(cli.app).commands
     inner = verbs["archive"].commands
-    assert set(inner) == {"build", "show", "stats"}
-    assert {"curate", "vocabulary", "captions", "train", "evaluate", "tables"} <= set(verbs)
+    assert set(inner) == {"show", "stats"}
+    typed = {"curate", "archive", "vocabulary", "check", "convert", "train", "evaluate", "segment", "import", "export"}
+    assert set(verbs) == typed | {"config", "stage"}
     assert all(verb.help for verb in [*verbs.values(), *inner.values()])
 
 

@@ -586,7 +586,7 @@ def test_fingerprint_changes_with_its_sections_alone(mini: Config) -> None:
 
 def test_the_schema_file_is_the_configuration_s_own() -> None:
     file = ROOT / "workflow/schemas/config.schema.json"
-    assert json.loads(file.read_text()) == json_schema(), f"run: cocu schema > {file.relative_to(ROOT)}"
+    assert json.loads(file.read_text()) == json_schema(), f"run: cocu config --schema > {file.relative_to(ROOT)}"
 
 
 def test_the_schema_refuses_unknown_keys_everywhere_but_in_an_arm() -> None:

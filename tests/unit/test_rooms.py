@@ -22,6 +22,7 @@ FOUNDATION = (
     "data_sections",
     "fit",
     "config",
+    "layout",
     "device",
 )
 ROOMS = (

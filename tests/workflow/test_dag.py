@@ -144,7 +144,7 @@ def test_a_reference_more_is_evaluated_alone(done: Checkout) -> None:
         (done.root / "config" / name).touch()
     assert done.planned(*overlay(done, over)) == {
         "import_checkpoint": 1,
-        "evaluate_reference": 2 * BENCHMARKS,
+        "evaluate": 2 * BENCHMARKS,
         "tables": 1,
         "figures": 1,
     }
@@ -153,8 +153,7 @@ def test_a_reference_more_is_evaluated_alone(done: Checkout) -> None:
 def test_more_test_images_run_the_evaluation_but_no_training(done: Checkout) -> None:
     assert done.planned(*overlay(done, {"corpus": {"mini": {"test_images": 17}}})) == {
         "benchmarks": 1,
-        "evaluate": (ARMS + 1) * SEEDS * BENCHMARKS,
-        "evaluate_reference": BENCHMARKS,
+        "evaluate": ((ARMS + 1) * SEEDS + 1) * BENCHMARKS,  # and the reference
         **REPORTS,
     }
 
@@ -162,7 +161,7 @@ def test_more_test_images_run_the_evaluation_but_no_training(done: Checkout) -> 
 def test_another_protocol_runs_that_benchmark_alone(done: Checkout) -> None:
     file = done.root / "config/benchmarks/mini_voc.yaml"
     file.write_text(file.read_text().replace("stride: 24", "stride: 48"))
-    assert done.planned(*SMOKE) == {"evaluate": (ARMS + 1) * SEEDS, "evaluate_reference": 1, **REPORTS}
+    assert done.planned(*SMOKE) == {"evaluate": (ARMS + 1) * SEEDS + 1, **REPORTS}
 
 
 @pytest.mark.parametrize(
@@ -178,8 +177,7 @@ def test_the_dag_is_visible_without_the_data(done: Checkout, name: str, blocks: 
         "archive_block": blocks,
         "archive": 1,
         "train": arms * 3,
-        "evaluate": (arms + 1) * 3 * 8,
-        "evaluate_reference": 3 * 8,
+        "evaluate": ((arms + 1) * 3 + 3) * 8,
         "import_checkpoint": 2,  # the published ones; CLIP is the third
         **REPORTS,
     }
@@ -199,11 +197,11 @@ def reserved(checkout: Checkout, *arguments: str) -> dict[str, int]:
 
 def test_a_job_asks_for_the_gpus_that_it_uses(done: Checkout) -> None:
     """The stand-in CLIP and what it embeds stay on the CPU, as does the panel."""
-    trained = {"train": 1, "evaluate": 1, "evaluate_reference": 1}
+    trained = {"train": 1, "evaluate": 1}
     searched = {"archive_block": 1, "archive": 1}
     assert reserved(done, *SMOKE) == trained | searched
     over = {"curate": {"search": {"index": "lists"}}, "evaluate": {"processes": 4}}
-    assert reserved(done, *overlay(done, over)) == trained | {"evaluate": 4, "evaluate_reference": 4}
+    assert reserved(done, *overlay(done, over)) == trained | {"evaluate": 4}
     # where blocks make the archive, the last job only lists them
     embedded = {"embed": 1, "embed_vocabulary": 1, "archive_block": 1}
     assert reserved(done, "--configfile", "config/cc3m.yaml") == trained | embedded

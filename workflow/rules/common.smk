@@ -1,23 +1,23 @@
-# What the rules share: where the files of the experiment lie, which corpora, shards and arms it has, and what a job needs.
+# What the rules share: the layout of the experiment, which corpora, shards and arms it has, and what a job needs.
 
 import fcntl
 import os
 
 from braceexpand import braceexpand
 
+from cocu import layout
 from cocu.benchmarks.definitions import read_benchmark, showcase
 
-R = f"results/{CFG.experiment}"
-CONFIG = f"{R}/config.yaml"
-MINI = CFG.corpus.kind == "mini"
-STAND_IN = CFG.clip.model == "stand-in"
+AT = layout.Experiment(CFG)
+CONFIG = AT.resolved
+MINI = AT.mini
+STAND_IN = AT.stand_in
 ENV = "../envs/cocu.yaml"
 
 
 wildcard_constraints:
     corpus=r"web|train\d+" if MINI else CFG.corpus.name,
-    arm="|".join(CFG.arms),
-    reference="|".join(CFG.references) or "none",
+    arm="|".join([*CFG.arms, settings.ONE_LABEL, *CFG.references]),
     seed=r"\d+",
     block=r"\d+",
     split="val|test",
@@ -47,19 +47,16 @@ def check_all():
         raise WorkflowError(str(error))
 
 
-LOCK = Path(R) / ".lock"
-
-
 def hold_lock():
     """Lock the experiment until this process ends, however it ends: Snakemake's own lock would outlive a kill -9."""
     try:
-        LOCK.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(LOCK, os.O_CREAT | os.O_WRONLY)  # never closed: the lock goes with the process
+        AT.lock.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(AT.lock, os.O_CREAT | os.O_WRONLY)  # never closed: the lock goes with the process
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise WorkflowError(f"Another workflow is at work on {R} (it holds {LOCK}): wait for it, or end it.")
+        raise WorkflowError(f"Another workflow is at work on {AT.root} (it holds {AT.lock}): wait for it, or end it.")
     except OSError as error:
-        raise WorkflowError(f"{R} cannot be written ({error.strerror}): check the folder's owner and mount.")
+        raise WorkflowError(f"{AT.root} cannot be written ({error.strerror}): check the folder's owner and mount.")
 
 
 SIZES = {"web_pairs", "train_pairs", "val_images", "test_images"}
@@ -69,14 +66,6 @@ WORLD = [f"corpus.mini.{key}" for key in type(CFG.corpus.mini).model_fields if k
 def draw(size):
     """The fingerprint of one draw from the mini world: the world and the draw's own size, not the other draws'."""
     return CFG.fingerprint(*WORLD, f"corpus.mini.{size}")
-
-
-def corpus_of(seed):
-    """The corpus that a seed trains on: its own in the mini experiment, the one there is otherwise."""
-    return f"train{seed}" if MINI else CFG.corpus.name
-
-
-CORPORA = sorted({corpus_of(seed) for seed in CFG.seeds})
 
 
 def number_of_shards():
@@ -94,11 +83,6 @@ ARCHIVE_BLOCKS = ARCHIVE_BLOCKS if len(ARCHIVE_BLOCKS) > 1 else []
 ARCHIVE_SETTINGS = CFG.fingerprint("curate.search", "curate.compat", "curate.pool")
 
 
-def options(**paths):
-    """Options of a verb; what is empty is left out."""
-    return " ".join(f"--{name} {path}" for name, path in paths.items() if path)
-
-
 def memory(mini, full):
     """Megabytes: one size for the mini experiment, one for millions of pairs; each further attempt gets more."""
     return lambda wildcards, attempt: attempt * (mini if MINI else full)
@@ -114,66 +98,34 @@ def gpus(number):
     return 0 if CFG.device == "cpu" else number
 
 
-# Where the prompts of an arm come from, beside the captions: a folder of the curation.
-PROMPT_FOLDERS = {"caption": None, "archive": "archive", "truth": "oracle"}
+def prompts(wildcards):
+    """What an arm's prompts are drawn from; an arm that reads no archive does not wait for one."""
+    folder = AT.prompts(wildcards.arm, wildcards.seed)
+    return folder / layout.MANIFEST if folder else []
 
 
-def prompt_folder(wildcards):
-    """The folder that an arm's prompts are read from; None for the captions alone."""
-    folder = PROMPT_FOLDERS[CFG.arm(wildcards.arm).train.prompts.source]
-    return f"{R}/curation/{corpus_of(wildcards.seed)}/{folder}" if folder else None
-
-
-def prompt_manifest(wildcards):
-    """The same as an input: an arm that reads no archive does not wait for one."""
-    folder = prompt_folder(wildcards)
-    return f"{folder}/manifest.json" if folder else []
-
-
-def checkpoint(file):
-    """A file of the checkpoint behind a result; the row one_label shows the treatment's."""
-
-    def path(wildcards):
-        arm = CFG.report.treatment if wildcards.arm == settings.ONE_LABEL else wildcards.arm
-        return file.format(arm=arm, seed=wildcards.seed)
-
-    return path
-
-
-# Where the model folders of the references lie that are no CLIP: the user's own, or what a rule imports.
-REFERENCE_FOLDERS = {
-    name: reference.checkpoint or f"{R}/references/{name}"
-    for name, reference in CFG.references.items()
-    if not reference.clip
-}
-
-
-def reference_files(wildcards):
-    """What a reference is evaluated from: its model folder's files, or the stand-in's manifest."""
-    folder = REFERENCE_FOLDERS.get(wildcards.reference)
+def model(wildcards):
+    """The files of the model behind a row of the tables; of a CLIP, the stand-in's manifest or nothing."""
+    folder = AT.evaluated(wildcards.arm, wildcards.seed)
     if folder:
-        return [f"{folder}/model.safetensors", f"{folder}/model.json"]
-    return f"{R}/clip/manifest.json" if CFG.references[wildcards.reference].clip == "stand-in" else []
+        return layout.model_files(folder)
+    return stand_in() if CFG.references[wildcards.arm].clip == "stand-in" else []
 
 
-def reference_option(wildcards):
-    """The same as options of the verb."""
-    folder = REFERENCE_FOLDERS.get(wildcards.reference)
-    if folder:
-        return options(checkpoint=folder)
-    stand_in = CFG.references[wildcards.reference].clip == "stand-in"
-    return options(reference=wildcards.reference, clip=f"{R}/clip" if stand_in else None)
+def stand_in():
+    """The CLIP that is trained here, where there is one."""
+    return [AT.clip / layout.MANIFEST] if STAND_IN else []
 
 
 def table(name):
     """A table's files; the CSV goes into the HTML report."""
-    csv = report(f"{R}/tables/{name}.csv", caption=f"../report/{name}.rst", category="Tables", labels={"table": name})
-    return [csv, f"{R}/tables/{name}.md"]
+    csv = report(AT.tables / f"{name}.csv", caption=f"../report/{name}.rst", category="Tables", labels={"table": name})
+    return [csv, AT.tables / f"{name}.md"]
 
 
 def figure(name):
     """A figure's files; the SVG goes into the HTML report."""
     svg = report(
-        f"{R}/figures/{name}.svg", caption=f"../report/{name}.rst", category="Figures", labels={"figure": name}
+        AT.figures / f"{name}.svg", caption=f"../report/{name}.rst", category="Figures", labels={"figure": name}
     )
-    return [svg, f"{R}/figures/{name}.png"]
+    return [svg, AT.figures / f"{name}.png"]

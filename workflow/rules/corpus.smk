@@ -3,11 +3,11 @@
 
 rule corpus:
     output:
-        manifest=f"{R}/corpus/{{corpus}}/manifest.json",
+        manifest=AT.corpus("{corpus}"),
     log:
-        f"{R}/logs/corpus/{{corpus}}.log",
+        AT.log("corpus/{corpus}"),
     benchmark:
-        f"{R}/times/corpus/{{corpus}}.tsv"
+        AT.time("corpus/{corpus}")
     priority: 1  # most jobs wait for it, and it is the first to say what data is missing
     conda:
         ENV
@@ -15,70 +15,62 @@ rule corpus:
         mem_mb=memory(1000, 4000),
         runtime=minutes(10, 600),
     params:
-        config=CONFIG,
         settings=lambda wildcards: (
-            draw("web_pairs" if wildcards.corpus == "web" else "train_pairs")
+            draw("web_pairs" if wildcards.corpus == layout.WEB else "train_pairs")
             if MINI
             else CFG.fingerprint("corpus.shards")
         ),
         code=code_fingerprint("cocu.mini.build" if MINI else "cocu.pairs.verify"),
-        out=subpath(output.manifest, parent=True),
-        truth=lambda wildcards: options(truth=f"{R}/truth/{wildcards.corpus}" if MINI else None),
     message:
         "corpus {wildcards.corpus}"
     shell:
-        "cocu corpus --config {params.config} --corpus {wildcards.corpus} {params.truth} --out {params.out} > {log} 2>&1"
+        "cocu stage corpus --config {CONFIG} --corpus {wildcards.corpus} > {log} 2>&1"
 
 
 if MINI:
 
     rule benchmarks:
         output:
-            manifest=f"{R}/benchmarks/{{split}}/manifest.json",
+            manifest=AT.benchmarks("{split}") / layout.MANIFEST,
         log:
-            f"{R}/logs/benchmarks/{{split}}.log",
+            AT.log("benchmarks/{split}"),
         benchmark:
-            f"{R}/times/benchmarks/{{split}}.tsv"
+            AT.time("benchmarks/{split}")
         conda:
             ENV
         resources:
             mem_mb=memory(1000, 1000),
             runtime=minutes(10, 10),
         params:
-            config=CONFIG,
             settings=lambda wildcards: draw(f"{wildcards.split}_images"),
             code=code_fingerprint("cocu.mini.benchmarks"),
-            out=subpath(output.manifest, parent=True),
         message:
             "benchmarks, {wildcards.split}"
         shell:
-            "cocu benchmarks --config {params.config} --split {wildcards.split} --out {params.out} > {log} 2>&1"
+            "cocu stage benchmarks --config {CONFIG} --split {wildcards.split} > {log} 2>&1"
 
 
 if STAND_IN:
 
     rule clip:
         input:
-            corpus=f"{R}/corpus/web/manifest.json",
+            AT.corpus(layout.WEB),
         output:
-            weights=f"{R}/clip/model.safetensors",
-            model=f"{R}/clip/model.json",
-            manifest=f"{R}/clip/manifest.json",
+            *layout.model_files(AT.clip),
+            *stand_in(),
         log:
-            f"{R}/logs/clip.log",
+            AT.log("clip"),
         benchmark:
-            f"{R}/times/clip.tsv"
+            AT.time("clip")
         conda:
             ENV
         resources:
             mem_mb=memory(3000, 3000),
             runtime=minutes(30, 30),
         params:
-            config=CONFIG,
             settings=CFG.fingerprint("clip.stand_in"),
             code=code_fingerprint("cocu.mini.standin"),
-            out=subpath(output.manifest, parent=True),
         message:
             "stand-in CLIP"
         shell:
-            "cocu clip --config {params.config} --corpus {input.corpus} --out {params.out} > {log} 2>&1"
+            "cocu stage clip --config {CONFIG} > {log} 2>&1"

@@ -1,13 +1,11 @@
 # Concept curation: vocabulary and concepts of the captions, embeddings by CLIP, the archive, and its quality.
 
-CURATION = f"{R}/curation/{{corpus}}"
-STAND_IN_FILE = [f"{R}/clip/manifest.json"] if STAND_IN else []
-STAND_IN_OPTION = options(clip=f"{R}/clip" if STAND_IN else None)
-POOL_WORDS = f"{CFG.curate.pool}/captions/vocabulary.txt" if CFG.curate.pool else ""
+CURATION = AT.curation("{corpus}")
+POOL = layout.Curation(Path(CFG.curate.pool)).words if CFG.curate.pool else ""
+WORDS = [file for file in (CFG.curate.vocabulary.file or POOL,) if file]
 # The stand-in's embeddings are made on the CPU, alike on every machine; so are the searches that approximate.
 CLIP_GPUS = gpus(0 if STAND_IN else 1)
 SEARCH_GPUS = gpus(1 if CFG.curate.search.index in ("auto", "exact") else 0)
-WORDS = [file for file in (CFG.curate.vocabulary.file or POOL_WORDS,) if file]
 
 
 rule captions:
@@ -15,37 +13,35 @@ rule captions:
         corpus=rules.corpus.output.manifest,
         words=WORDS,
     output:
-        manifest=f"{CURATION}/captions/manifest.json",
+        manifest=CURATION.captions / layout.MANIFEST,
     log:
-        f"{R}/logs/captions/{{corpus}}.log",
+        AT.log("captions/{corpus}"),
     benchmark:
-        f"{R}/times/captions/{{corpus}}.tsv"
+        AT.time("captions/{corpus}")
     conda:
         ENV
     resources:
         mem_mb=memory(1000, 16000),
         runtime=minutes(10, 240),
     params:
-        config=CONFIG,
         settings=CFG.fingerprint("curate.vocabulary", "curate.pool"),
         code=code_fingerprint("cocu.concepts.captions"),
-        out=subpath(output.manifest, parent=True),
     message:
         "concepts of the captions of {wildcards.corpus}"
     shell:
-        "cocu captions --config {params.config} --corpus {input.corpus} --out {params.out} > {log} 2>&1"
+        "cocu stage captions --config {CONFIG} --corpus {wildcards.corpus} > {log} 2>&1"
 
 
 rule embed:
     input:
         corpus=rules.corpus.output.manifest,
-        clip=STAND_IN_FILE,
+        clip=stand_in(),
     output:
-        block=f"{CURATION}/embeddings/{{block}}.json",
+        block=CURATION.embedded("{block}"),
     log:
-        f"{R}/logs/embed/{{corpus}}/{{block}}.log",
+        AT.log("embed/{corpus}/{block}"),
     benchmark:
-        f"{R}/times/embed/{{corpus}}/{{block}}.tsv"
+        AT.time("embed/{corpus}/{block}")
     conda:
         ENV
     threads: CFG.clip.threads
@@ -54,27 +50,24 @@ rule embed:
         mem_mb=memory(2000, 16000),
         runtime=minutes(10, 240),
     params:
-        config=CONFIG,
         settings=CFG.fingerprint("clip.model", "clip.pretrained", "clip.batch_size", "clip.shards_per_job"),
         code=code_fingerprint("cocu.clip.embed"),
-        clip=STAND_IN_OPTION,
     message:
         "embeddings of {wildcards.corpus}, block {wildcards.block}"
     shell:
-        "cocu embed --config {params.config} --corpus {input.corpus} {params.clip} --block {wildcards.block}"
-        " --out {output.block} > {log} 2>&1"
+        "cocu stage embed --config {CONFIG} --corpus {wildcards.corpus} --block {wildcards.block} > {log} 2>&1"
 
 
 rule embed_vocabulary:
     input:
         captions=rules.captions.output.manifest,
-        clip=STAND_IN_FILE,
+        clip=stand_in(),
     output:
-        vectors=f"{CURATION}/embeddings/vocabulary.npy",
+        vectors=CURATION.vectors,
     log:
-        f"{R}/logs/embed_vocabulary/{{corpus}}.log",
+        AT.log("embed_vocabulary/{corpus}"),
     benchmark:
-        f"{R}/times/embed_vocabulary/{{corpus}}.tsv"
+        AT.time("embed_vocabulary/{corpus}")
     conda:
         ENV
     threads: CFG.clip.threads
@@ -83,16 +76,12 @@ rule embed_vocabulary:
         mem_mb=memory(2000, 8000),
         runtime=minutes(10, 30),
     params:
-        config=CONFIG,
         settings=CFG.fingerprint("clip.model", "clip.pretrained"),
         code=code_fingerprint("cocu.clip.embed"),
-        captions=subpath(input.captions, parent=True),
-        clip=STAND_IN_OPTION,
     message:
         "embeddings of the vocabulary of {wildcards.corpus}"
     shell:
-        "cocu embed-vocabulary --config {params.config} --captions {params.captions} {params.clip}"
-        " --out {output.vectors} > {log} 2>&1"
+        "cocu stage embed-vocabulary --config {CONFIG} --corpus {wildcards.corpus} > {log} 2>&1"
 
 
 # Blocks of the archive, each a job of its own; where there is one block alone, the rule below does it.
@@ -103,11 +92,11 @@ rule archive_block:
         blocks=lambda wildcards: expand(rules.embed.output.block, corpus=wildcards.corpus, block=EMBED_BLOCKS),
         vocabulary=rules.embed_vocabulary.output.vectors,
     output:
-        block=f"{CURATION}/archive/blocks/{{block}}.json",
+        block=CURATION.archived("{block}"),
     log:
-        f"{R}/logs/archive/{{corpus}}/{{block}}.log",
+        AT.log("archive/{corpus}/{block}"),
     benchmark:
-        f"{R}/times/archive/{{corpus}}/{{block}}.tsv"
+        AT.time("archive/{corpus}/{block}")
     conda:
         ENV
     threads: CFG.curate.threads
@@ -116,17 +105,12 @@ rule archive_block:
         mem_mb=memory(2000, 64000),
         runtime=minutes(10, 1440),
     params:
-        config=CONFIG,
         settings=ARCHIVE_SETTINGS,
         code=code_fingerprint("cocu.curate.archive"),
-        captions=subpath(input.captions, parent=True),
-        embeddings=subpath(input.vocabulary, parent=True),
-        out=subpath(output.block, ancestor=2),
     message:
         "archive of {wildcards.corpus}, block {wildcards.block}"
     shell:
-        "cocu archive build --config {params.config} --corpus {input.corpus} --captions {params.captions}"
-        " --embeddings {params.embeddings} --block {wildcards.block} --out {params.out} > {log} 2>&1"
+        "cocu stage archive --config {CONFIG} --corpus {wildcards.corpus} --block {wildcards.block} > {log} 2>&1"
 
 
 rule archive:
@@ -137,11 +121,11 @@ rule archive:
         vocabulary=rules.embed_vocabulary.output.vectors,
         parts=lambda wildcards: expand(rules.archive_block.output.block, corpus=wildcards.corpus, block=ARCHIVE_BLOCKS),
     output:
-        manifest=f"{CURATION}/archive/manifest.json",
+        manifest=CURATION.archive / layout.MANIFEST,
     log:
-        f"{R}/logs/archive/{{corpus}}.log",
+        AT.log("archive/{corpus}"),
     benchmark:
-        f"{R}/times/archive/{{corpus}}.tsv"
+        AT.time("archive/{corpus}")
     conda:
         ENV
     threads: CFG.curate.threads
@@ -150,17 +134,12 @@ rule archive:
         mem_mb=memory(2000, 64000),
         runtime=minutes(10, 1440),
     params:
-        config=CONFIG,
         settings=ARCHIVE_SETTINGS,
         code=code_fingerprint("cocu.curate.archive"),
-        captions=subpath(input.captions, parent=True),
-        embeddings=subpath(input.vocabulary, parent=True),
-        out=subpath(output.manifest, parent=True),
     message:
         "archive of {wildcards.corpus}"
     shell:
-        "cocu archive build --config {params.config} --corpus {input.corpus} --captions {params.captions}"
-        " --embeddings {params.embeddings} --out {params.out} > {log} 2>&1"
+        "cocu stage archive --config {CONFIG} --corpus {wildcards.corpus} > {log} 2>&1"
 
 
 if MINI:
@@ -170,27 +149,22 @@ if MINI:
             corpus=rules.corpus.output.manifest,  # its rule writes the truth as well
             captions=rules.captions.output.manifest,
         output:
-            manifest=f"{CURATION}/oracle/manifest.json",
+            manifest=CURATION.oracle / layout.MANIFEST,
         log:
-            f"{R}/logs/oracle/{{corpus}}.log",
+            AT.log("oracle/{corpus}"),
         benchmark:
-            f"{R}/times/oracle/{{corpus}}.tsv"
+            AT.time("oracle/{corpus}")
         conda:
             ENV
         resources:
             mem_mb=memory(1000, 1000),
             runtime=minutes(10, 10),
         params:
-            config=CONFIG,
             code=code_fingerprint("cocu.mini.truth"),
-            truth=lambda wildcards: f"{R}/truth/{wildcards.corpus}",
-            captions=subpath(input.captions, parent=True),
-            out=subpath(output.manifest, parent=True),
         message:
             "oracle of {wildcards.corpus}"
         shell:
-            "cocu oracle --config {params.config} --truth {params.truth} --captions {params.captions}"
-            " --out {params.out} > {log} 2>&1"
+            "cocu stage oracle --config {CONFIG} --corpus {wildcards.corpus} > {log} 2>&1"
 
     rule quality:
         input:
@@ -198,25 +172,20 @@ if MINI:
             captions=rules.captions.output.manifest,
             archive=rules.archive.output.manifest,
         output:
-            json=f"{CURATION}/quality.json",
+            json=CURATION.quality,
         log:
-            f"{R}/logs/quality/{{corpus}}.log",
+            AT.log("quality/{corpus}"),
         benchmark:
-            f"{R}/times/quality/{{corpus}}.tsv"
+            AT.time("quality/{corpus}")
         conda:
             ENV
         resources:
             mem_mb=memory(1000, 1000),
             runtime=minutes(10, 10),
         params:
-            config=CONFIG,
             settings=[CFG.fingerprint("report.seed"), CFG.arm(CFG.report.treatment).fingerprint("train.prompts")],
             code=code_fingerprint("cocu.mini.quality"),
-            truth=lambda wildcards: f"{R}/truth/{wildcards.corpus}",
-            captions=subpath(input.captions, parent=True),
-            archive=subpath(input.archive, parent=True),
         message:
             "quality of the archive of {wildcards.corpus}"
         shell:
-            "cocu quality --config {params.config} --truth {params.truth} --captions {params.captions}"
-            " --archive {params.archive} --out {output.json} > {log} 2>&1"
+            "cocu stage quality --config {CONFIG} --corpus {wildcards.corpus} > {log} 2>&1"

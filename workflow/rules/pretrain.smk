@@ -1,23 +1,26 @@
 # Pre-training: one job an arm and a seed.
 
-CHECKPOINT = f"{R}/checkpoints/{{arm}}/{{seed}}"
+
+def curation_of(wildcards):
+    return AT.curation(AT.corpus_of(wildcards.seed))
 
 
-# The training state is no output, so that a killed job finds it again: state/ARM/SEED, keyed by what it was made from.
+# The training state is no output, so that a killed job finds it again; it is keyed by what it was made from.
 rule train:
     input:
-        corpus=lambda wildcards: f"{R}/corpus/{corpus_of(wildcards.seed)}/manifest.json",
-        captions=lambda wildcards: f"{R}/curation/{corpus_of(wildcards.seed)}/captions/manifest.json",
-        prompts=prompt_manifest,
-        val=f"{R}/benchmarks/val/manifest.json" if MINI else [],
+        corpus=lambda wildcards: AT.corpus(AT.corpus_of(wildcards.seed)),
+        captions=lambda wildcards: curation_of(wildcards).captions / layout.MANIFEST,
+        prompts=prompts,
+        val=AT.val / layout.MANIFEST if MINI else [],
     output:
-        weights=f"{CHECKPOINT}/model.safetensors",
-        model=f"{CHECKPOINT}/model.json",
-        curve=f"{CHECKPOINT}/curve.csv",
+        *layout.model_files(AT.checkpoint("{arm}", "{seed}")),
+        AT.checkpoint("{arm}", "{seed}") / layout.CURVE,
     log:
-        f"{R}/logs/train/{{arm}}/{{seed}}.log",
+        AT.log("train/{arm}/{seed}"),
     benchmark:
-        f"{R}/times/train/{{arm}}/{{seed}}.tsv"
+        AT.time("train/{arm}/{seed}")
+    wildcard_constraints:
+        arm="|".join(CFG.arms),
     conda:
         ENV
     threads: CFG.train.threads
@@ -26,18 +29,10 @@ rule train:
         mem_mb=memory(3000, 64000),
         runtime=minutes(60, 10080),
     params:
-        config=CONFIG,
         settings=lambda wildcards: CFG.arm(wildcards.arm).fingerprint("model", "train"),
         curve=PROTOCOLS[showcase(CFG.evaluate.benchmarks).name] if CFG.train.validate_every else "none",
         code=code_fingerprint("cocu.train.loop"),
-        captions=subpath(input.captions, parent=True),
-        archive=lambda wildcards: options(archive=prompt_folder(wildcards)),
-        val=options(val=f"{R}/benchmarks/val" if MINI else None),
-        out=subpath(output.weights, parent=True),
-        state=lambda wildcards: f"{R}/state/{wildcards.arm}/{wildcards.seed}",
     message:
         "training {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "cocu train --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} --corpus {input.corpus}"
-        " --captions {params.captions} {params.archive} {params.val} --out {params.out} --state {params.state}"
-        " > {log} 2>&1"
+        "cocu stage train --config {CONFIG} --arm {wildcards.arm} --seed {wildcards.seed} > {log} 2>&1"

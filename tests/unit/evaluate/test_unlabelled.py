@@ -119,9 +119,9 @@ def test_the_result_and_the_last_line_say_how_many(
         model=model.config,
         evaluate=Evaluate(benchmarks=("tiny",), backgrounds=(0.1, 0.5)),
     )
-    out = tmp_path / "metrics/cocu/0/tiny.json"
+    out = tmp_path / "result.json"
     what = {"checkpoint": checkpoint, "reference": None, "clip": None, "benchmark": "tiny", "one_label": False}
-    evaluate.run(config, **what, val=mixed, test=mixed, out=out)
+    evaluate.run(config, arm="cocu", seed=0, **what, val=mixed, test=mixed, out=out)
     result = json.loads(out.read_text())
     assert (result["images"], result["unlabelled"]) == (4, 2)
     said = capsys.readouterr().err.splitlines()
@@ -131,7 +131,7 @@ def test_the_result_and_the_last_line_say_how_many(
         (mixed / f"VOCdevkit/VOC2012/SegmentationClass/{i:03}.png").write_bytes(
             (mixed / "VOCdevkit/VOC2012/SegmentationClass/000.png").read_bytes()
         )
-    evaluate.run(config, **what, val=None, test=mixed, out=out)
+    evaluate.run(config, arm="cocu", seed=0, **what, val=None, test=mixed, out=out)
     result = json.loads(out.read_text())
     assert (result["images"], result["unlabelled"]) == (6, 0)
     assert "passed over" not in capsys.readouterr().err

@@ -134,7 +134,7 @@ def test_draws_follow_the_seed() -> None:
 
 def _write(folder: Path, truth_keys: tuple[str, ...]) -> dict[str, Path]:
     keys = ("train1/00000/0000000", "train1/00000/0000001")
-    paths = {"truth": folder / "train1", "captions": folder / "captions", "archive": folder / "archive"}
+    paths = {"truth": folder / "truth", "captions": folder / "captions", "archive": folder / "archive"}
     masks = np.zeros((2, 4, 4), np.uint8)
     write_truth(paths["truth"] / "00000.npz", Truth(truth_keys or keys, masks, NAMES, VISIBLE))
     concepts = [[1, 0], [3]]
@@ -149,7 +149,7 @@ def _write(folder: Path, truth_keys: tuple[str, ...]) -> dict[str, Path]:
 
 
 def test_run_joins_the_files(config: Config, tmp_path: Path) -> None:
-    run(config, **_write(tmp_path, ()), out=tmp_path / "quality.json")
+    run(config, corpus="train1", **_write(tmp_path, ()), out=tmp_path / "quality.json")
     result = json.loads((tmp_path / "quality.json").read_text())
     assert (result["corpus"], result["pairs"]) == ("train1", 2)
     assert result["sources"]["caption"]["precision"] == pytest.approx(2 / 3)
@@ -160,7 +160,7 @@ def test_run_joins_the_files(config: Config, tmp_path: Path) -> None:
 def test_other_pairs_are_refused(config: Config, tmp_path: Path) -> None:
     paths = _write(tmp_path, ("train2/00000/0000000", "train2/00000/0000001"))
     with pytest.raises(DataError, match=r"00000\.parquet holds other pairs than"):
-        run(config, **paths, out=tmp_path / "quality.json")
+        run(config, corpus="train1", **paths, out=tmp_path / "quality.json")
     assert not (tmp_path / "quality.json").exists()
 
 
@@ -176,5 +176,5 @@ def test_the_draws_are_the_treatment_s(config: Config, tmp_path: Path, monkeypat
     config = validate(
         config.model_dump() | {"arms": {"groupvit": {}, "cocu": {"train": {"prompts": prompts}}}, "report": {"seed": 7}}
     )
-    run(config, **_write(tmp_path, ()), out=tmp_path / "quality.json")
+    run(config, corpus="train1", **_write(tmp_path, ()), out=tmp_path / "quality.json")
     assert asked == [(Prompts.model_validate(prompts), 7)]

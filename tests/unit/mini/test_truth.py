@@ -54,7 +54,7 @@ def test_damaged_truth_is_named(tmp_path: Path) -> None:
 
 def test_oracle_rows_follow_the_captions_and_hold_what_is_visible(config: Config, tmp_path: Path) -> None:
     paths = lay_out(tmp_path, ["t/0/b", "t/0/a"], ["photo", "dog", "sky"])
-    run_oracle(config, **paths)
+    run_oracle(config, corpus="t", **paths)
     table = pq.read_table(paths["out"] / "0.parquet")
     assert table.schema.equals(ARCHIVE)
     assert table.to_pylist() == [
@@ -64,15 +64,15 @@ def test_oracle_rows_follow_the_captions_and_hold_what_is_visible(config: Config
     manifest = read_json(paths["out"] / "manifest.json")
     assert manifest["not_in_vocabulary"] == ["cat"] and manifest["counts"]["pairs"] == 2
     before = (paths["out"] / "0.parquet").read_bytes()
-    run_oracle(config, **paths)
+    run_oracle(config, corpus="t", **paths)
     assert (paths["out"] / "0.parquet").read_bytes() == before
 
 
 def test_oracle_refuses_captions_of_other_pairs_and_foreign_vocabularies(config: Config, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 keys have no truth, the first is t/0/z"):
-        run_oracle(config, **lay_out(tmp_path / "1", ["t/0/a", "t/0/z"], ["sky"]))
+        run_oracle(config, corpus="t", **lay_out(tmp_path / "1", ["t/0/a", "t/0/z"], ["sky"]))
     with pytest.raises(DataError, match="None of the truth's names"):
-        run_oracle(config, **lay_out(tmp_path / "2", ["t/0/a"], ["lamp"]))
+        run_oracle(config, corpus="t", **lay_out(tmp_path / "2", ["t/0/a"], ["lamp"]))
     assert not (tmp_path / "2" / "oracle").exists()
 
 

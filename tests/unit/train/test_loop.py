@@ -29,6 +29,7 @@ from tests.unit.train.corpus import Files, make_files, tiny_config
 def train(config: Config, files: Files, out: Path, state: Path, seed: int = 1) -> dict[str, torch.Tensor]:
     loop.run(
         config,
+        arm="cocu",
         seed=seed,
         corpus=files.corpus,
         captions=files.captions,
@@ -57,7 +58,7 @@ def kill_at_five(folder, line):
     if line["step"] == 5:
         os.kill(os.getpid(), signal.SIGKILL)
 loop.append_metrics = kill_at_five
-loop.run(tiny_config().arm("cocu"), seed=1, corpus=root / "manifest.json", captions=root / "captions",
+loop.run(tiny_config().arm("cocu"), arm="cocu", seed=1, corpus=root / "manifest.json", captions=root / "captions",
          archive=root / "archive", val=None, out=out, state=state)
 """
 
@@ -176,7 +177,7 @@ def test_the_curve_is_over_two_hundred_images_at_most(
 
     monkeypatch.setattr(score, "confusion", counted)
     where = {"corpus": files.corpus, "captions": files.captions, "archive": None, "val": val}
-    loop.run(config, seed=1, **where, out=tmp_path / "out" / "1", state=tmp_path / "state")
+    loop.run(config, arm="cocu", seed=1, **where, out=tmp_path / "out" / "1", state=tmp_path / "state")
     lines = (tmp_path / "out" / "1" / "curve.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["step", *map(str, curve)]
     assert len(looked) == len(curve) * min(images, 200)
@@ -198,9 +199,9 @@ def test_a_resumed_run_goes_on_with_batches_and_curve(tmp_path: Path, monkeypatc
         if name == "stopped":
             monkeypatch.setattr(loop, "append_metrics", stop)
             with pytest.raises(KeyboardInterrupt):
-                loop.run(config, seed=1, **where, out=out, state=state)
+                loop.run(config, arm="cocu", seed=1, **where, out=out, state=state)
             monkeypatch.undo()
-        loop.run(config, seed=1, **where, out=out, state=state)
+        loop.run(config, arm="cocu", seed=1, **where, out=out, state=state)
         results.append([(out / file).read_bytes() for file in ("curve.csv", "model.safetensors")])
     assert results[0] == results[1] and results[0][0].count(b"\n") == 4
 

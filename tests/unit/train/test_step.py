@@ -66,7 +66,7 @@ def configured(model: dict[str, object], **train: object) -> Config:
 def trained(config: Config, files: Files, root: Path) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
     """The trainer's weights and buffers after the last step, and its lines of metrics."""
     where = {"corpus": files.corpus, "captions": files.captions, "archive": files.archive, "val": None}
-    loop.run(config, seed=SEED, **where, out=root / "arm" / str(SEED), state=root / "state")
+    loop.run(config, arm="cocu", seed=SEED, **where, out=root / "arm" / str(SEED), state=root / "state")
     (path,) = (root / "state").glob(f"*/{METRICS}")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     return load_model(root / "arm" / str(SEED))[0].state_dict(), lines

@@ -1,0 +1,204 @@
+"""`cocu stage NAME`: one stage of an experiment, as the workflow's rules call it.
+
+Takes the resolved configuration and what tells one job of a stage from another; the paths are the layout's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, cast
+
+import typer
+
+from cocu.cli.options import DEFAULT, ConfigFiles
+from cocu.config import ONE_LABEL, Config, load
+from cocu.errors import ConfigError
+from cocu.layout import WEB, Experiment
+
+Stage = Literal[
+    "corpus",
+    "benchmarks",
+    "clip",
+    "captions",
+    "embed",
+    "embed-vocabulary",
+    "archive",
+    "oracle",
+    "quality",
+    "train",
+    "import",
+    "evaluate",
+    "tables",
+    "figures",
+    "panel",
+]
+Split = Literal["val", "test"]
+app = typer.Typer()
+
+
+@dataclass(frozen=True)
+class Job:
+    """What tells one job of a stage from another. Raises `ConfigError` for what the stage needs and was not given."""
+
+    stage: str
+    given: dict[str, str | int | None]
+
+    def text(self, key: str) -> str:
+        return str(self._of(key))
+
+    def number(self, key: str) -> int:
+        return int(self._of(key))
+
+    def _of(self, key: str) -> str | int:
+        value = self.given[key]
+        if value is None:
+            raise ConfigError(f"The stage {self.stage} needs --{key}.")
+        return value
+
+
+@app.command(rich_help_panel="Workflow")
+def stage(
+    name: Annotated[Stage, typer.Argument(metavar="NAME", help="The stage; each is a rule of the workflow.")],
+    corpus: Annotated[str | None, typer.Option(metavar="NAME", help="A corpus of the experiment.")] = None,
+    split: Annotated[Split | None, typer.Option(help="Of the mini benchmarks.")] = None,
+    arm: Annotated[str | None, typer.Option(metavar="NAME", help="An arm, or a reference of the tables.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="One of the experiment's seeds.")] = None,
+    block: Annotated[int | None, typer.Option(min=0, help="Number of a block of shards, from 0.")] = None,
+    benchmark: Annotated[str | None, typer.Option(metavar="NAME", help="A benchmark.")] = None,
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Run one stage of an experiment in its folder, results/EXPERIMENT, as the workflow's rules do."""
+    given = {"corpus": corpus, "split": split, "arm": arm, "seed": seed, "block": block, "benchmark": benchmark}
+    run(name, load(config), Job(name, given))
+
+
+def run(name: Stage, config: Config, job: Job) -> None:
+    """Call a stage's function with the experiment's paths. The modules are loaded as they are needed."""
+    at = Experiment(config)
+    match name:
+        case "corpus" | "benchmarks" | "clip":
+            _data(name, config, at, job)
+        case "captions" | "embed" | "embed-vocabulary" | "archive" | "oracle" | "quality":
+            _curation(name, config, at, job)
+        case "train":
+            _train(config, at, job)
+        case "import":
+            from cocu.model.transformers import import_checkpoint
+
+            arm = job.text("arm")
+            import_checkpoint(config.references[arm].hf, at.imported(arm))
+        case "evaluate":
+            _evaluate(config, at, job)
+        case "tables" | "figures" | "panel":
+            _report(name, config, at)
+
+
+def _data(name: str, config: Config, at: Experiment, job: Job) -> None:
+    if name == "benchmarks":
+        from cocu.mini import benchmarks
+
+        split = cast("Split", job.text("split"))
+        benchmarks.run(config, split=split, out=at.benchmarks(split))
+    elif name == "clip":
+        from cocu.mini import standin
+
+        assert at.clip is not None
+        standin.run(config, corpus=at.corpus(WEB), out=at.clip)
+    elif at.mini:
+        from cocu.mini import build
+
+        corpus = job.text("corpus")
+        build.run(config, corpus=corpus, out=at.corpus(corpus).parent, truth=at.truth(corpus))
+    else:
+        from cocu.pairs import verify
+
+        corpus = job.text("corpus")
+        verify.run(config, corpus=corpus, out=at.corpus(corpus).parent)
+
+
+def _curation(name: str, config: Config, at: Experiment, job: Job) -> None:
+    corpus = job.text("corpus")
+    manifest, here = at.corpus(corpus), at.curation(corpus)
+    match name:
+        case "captions":
+            from cocu.concepts import captions
+
+            captions.run(config, corpus=manifest, out=here.captions)
+        case "embed":
+            from cocu.clip import embed
+
+            block = job.number("block")
+            embed.run_images(config, corpus=manifest, clip=at.clip, block=block, out=here.embedded(block))
+        case "embed-vocabulary":
+            from cocu.clip import embed
+
+            embed.run_vocabulary(config, captions=here.captions, clip=at.clip, out=here.vectors)
+        case "archive":
+            from cocu.curate import archive
+
+            of = {"corpus": manifest, "captions": here.captions, "embeddings": here.embeddings, "out": here.archive}
+            archive.run(config, **of, block=None if job.given["block"] is None else job.number("block"))
+        case "oracle":
+            from cocu.mini import truth
+
+            truth.run_oracle(config, corpus=corpus, truth=at.truth(corpus), captions=here.captions, out=here.oracle)
+        case "quality":
+            from cocu.mini import quality
+
+            folders = {"truth": at.truth(corpus), "captions": here.captions, "archive": here.archive}
+            quality.run(config, corpus=corpus, **folders, out=here.quality)
+
+
+def _train(config: Config, at: Experiment, job: Job) -> None:
+    from cocu.train import loop
+
+    arm, seed = job.text("arm"), job.number("seed")
+    corpus = at.corpus_of(seed)
+    loop.run(
+        config.arm(arm),
+        arm=arm,
+        seed=seed,
+        corpus=at.corpus(corpus),
+        captions=at.curation(corpus).captions,
+        archive=at.prompts(arm, seed),
+        val=at.val,
+        out=at.checkpoint(arm, seed),
+        state=at.state(arm, seed),
+    )
+
+
+def _evaluate(config: Config, at: Experiment, job: Job) -> None:
+    from cocu.evaluate import stage
+
+    arm, seed, benchmark = job.text("arm"), job.number("seed"), job.text("benchmark")
+    checkpoint = at.evaluated(arm, seed)
+    stage.run(
+        config,
+        arm=arm,
+        seed=seed,
+        checkpoint=checkpoint,
+        reference=arm if checkpoint is None else None,
+        clip=at.clip if checkpoint is None else None,
+        benchmark=benchmark,
+        val=at.val,
+        test=at.test,
+        one_label=arm == ONE_LABEL,
+        out=at.result(arm, seed, benchmark),
+    )
+
+
+def _report(name: str, config: Config, at: Experiment) -> None:
+    match name:
+        case "tables":
+            from cocu.report import tables
+
+            tables.run(config, metrics=at.metrics, quality=at.qualities, out=at.tables)
+        case "figures":
+            from cocu.report import figures
+
+            folders = {"metrics": at.metrics, "checkpoints": at.checkpoints, "out": at.figures}
+            figures.run(config, **folders, quality=at.qualities)
+        case "panel":
+            from cocu.report import panel
+
+            panel.run(config, checkpoints=at.checkpoints, metrics=at.metrics, test=at.test, out=at.figures)

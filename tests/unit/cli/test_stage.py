@@ -1,0 +1,94 @@
+"""`cocu stage`: the stage's function gets the experiment's paths, and what is not said is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cocu.config import Config
+from tests.unit.test_cli import BASE, ROOT, call
+
+CC3M = [*BASE, "--config", str(ROOT / "config/cc3m.yaml")]
+MINI = Path("results/mini")
+
+
+def seen(monkeypatch: pytest.MonkeyPatch, module: str, *arguments: object, function: str = "run") -> dict[str, Any]:
+    """What the stage's function is given, the configuration aside."""
+    found: dict[str, Any] = {}
+
+    def run(config: Config, **given: object) -> None:
+        found.update(given)
+
+    monkeypatch.setattr(importlib.import_module(module), function, run)
+    assert call("stage", *arguments) == 0
+    return found
+
+
+def test_an_arm_trains_on_its_seeds_corpus_with_its_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = seen(monkeypatch, "cocu.train.loop", "train", *BASE, "--arm", "cocu", "--seed", 3)
+    assert found == {
+        "arm": "cocu",
+        "seed": 3,
+        "corpus": MINI / "corpus/train3/manifest.json",
+        "captions": MINI / "curation/train3/captions",
+        "archive": MINI / "curation/train3/archive",
+        "val": MINI / "benchmarks/val",
+        "out": MINI / "checkpoints/cocu/3",
+        "state": MINI / "state/cocu/3",
+    }
+    found = seen(monkeypatch, "cocu.train.loop", "train", *CC3M, "--arm", "groupvit", "--seed", 1)
+    assert (found["archive"], found["val"]) == (None, None)
+    assert found["captions"] == Path("results/cc3m/curation/cc3m/captions")
+
+
+@pytest.mark.parametrize(
+    ("arm", "seed", "checkpoint", "clip", "one_label"),
+    [
+        ("groupvit", 2, MINI / "checkpoints/groupvit/2", None, False),
+        ("one_label", 2, MINI / "checkpoints/cocu/2", None, True),
+        ("clip", 0, None, MINI / "clip", False),
+    ],
+)
+def test_a_row_is_evaluated_from_what_is_behind_it(
+    monkeypatch: pytest.MonkeyPatch, arm: str, seed: int, checkpoint: Path | None, clip: Path | None, one_label: bool
+) -> None:
+    keys = ("--arm", arm, "--seed", seed, "--benchmark", "mini_voc")
+    found = seen(monkeypatch, "cocu.evaluate.stage", "evaluate", *BASE, *keys)
+    assert (found["checkpoint"], found["clip"], found["one_label"]) == (checkpoint, clip, one_label)
+    assert found["reference"] == (arm if checkpoint is None else None)
+    assert (found["test"], found["val"]) == (MINI / "benchmarks/test", MINI / "benchmarks/val")
+    assert found["out"] == MINI / f"metrics/{arm}/{seed}/mini_voc.json"
+
+
+def test_shards_are_verified_and_a_mini_corpus_is_composed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = seen(monkeypatch, "cocu.mini.build", "corpus", *BASE, "--corpus", "web")
+    assert found == {"corpus": "web", "out": MINI / "corpus/web", "truth": MINI / "truth/web"}
+    found = seen(monkeypatch, "cocu.pairs.verify", "corpus", *CC3M, "--corpus", "cc3m")
+    assert found == {"corpus": "cc3m", "out": Path("results/cc3m/corpus/cc3m")}
+
+
+def test_an_archive_is_made_whole_or_by_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = seen(monkeypatch, "cocu.curate.archive", "archive", *BASE, "--corpus", "train0")
+    block = seen(monkeypatch, "cocu.curate.archive", "archive", *BASE, "--corpus", "train0", "--block", 0)
+    assert (whole["block"], block["block"]) == (None, 0)
+    assert {**whole, "block": 0} == block
+    assert whole["embeddings"] == MINI / "curation/train0/embeddings"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (("train", "--seed", 1), "train needs --arm"),
+        (("embed", "--corpus", "train0"), "embed needs --block"),
+        (("evaluate", "--arm", "cocu", "--seed", 1), "evaluate needs --benchmark"),
+        (("benchmarks",), "benchmarks needs --split"),
+    ],
+)
+def test_what_a_stage_needs_is_asked_for(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[object, ...], missing: str
+) -> None:
+    assert call("stage", *arguments, *BASE) == 2
+    assert capsys.readouterr().err == f"cocu: The stage {missing}.\n"
