@@ -24,7 +24,7 @@ DATA = (
         ("io: the fingerprint forgets `import x`", "names += [a.name for a in node.names]", "pass"),
         ("io: the fingerprint forgets modules of a package", '*(f"{node.module}.{a.name}" for a in node.names)', ""),
         ("io: the fingerprint is of names", 'name.encode() + b"\\0" + path.read_bytes()', "name.encode()"),
-        ("io: the log is part of a stage", '"cocu.io", "cocu.log"', '"cocu.io"'),
+        ("io: the log is part of a stage", '| {"cocu.log", "cocu.rand_augment"', '| {"cocu.rand_augment"'),
         ("io: keys as they come", "sort_keys=True", "sort_keys=False"),
     ),
     *changes(
@@ -127,6 +127,24 @@ DATA = (
             "truth.visible[row[key], column]] for key in keys",
             "truth.visible[i, column]] for i, key in enumerate(keys)",
         ),
+    ),
+    *changes(
+        "cocu/layout.py",
+        ("tests/unit/cli/test_stage.py",),
+        ("layout: every seed trains on one corpus", 'f"train{seed}" if self.mini', '"train0" if self.mini'),
+        ("layout: published benchmarks of the mini world", 'self.benchmarks("test") if', 'self.benchmarks("val") if'),
+        ("layout: one label of the baseline", "self.config.report.treatment if", "self.config.report.baseline if"),
+        ("layout: the truth for an archive", '"archive": "archive"', '"archive": "oracle"'),
+        ("layout: shards have val images", 'self.benchmarks("val") if self.mini else None', 'self.benchmarks("val")'),
+    ),
+    *changes(
+        "cocu/cli/stage.py",
+        ("tests/unit/cli/test_stage.py",),
+        ("stage: the arm is not applied", "config.arm(arm),", "config,"),
+        ("stage: a block of the archive is the whole", 'None if job.given["block"] is None', "None if True"),
+        ("stage: a reference is a checkpoint", "reference=arm if checkpoint is None else None", "reference=None"),
+        ("stage: no row is of one label", "one_label=arm == ONE_LABEL", "one_label=False"),
+        ("stage: what is missing is None", "if value is None:", "if value == 0:"),
     ),
     *changes(
         "cocu/clip/embed.py",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants import nursery
-from tests.mutants.__main__ import Tree, main
+from tests.mutants.__main__ import ROOT, Tree, main
 from tests.mutants.mutant import Mutant, changes
 from tests.mutants.table import TABLE
 
@@ -97,3 +97,10 @@ def test_the_copy_has_what_git_tracks_or_would_track_and_is_what_runs(root: Path
 def test_the_table_has_one_name_a_mutant_and_changes_each_line() -> None:
     assert len({mutant.name for mutant in TABLE}) == len(TABLE)
     assert all(mutant.old != mutant.new and mutant.tests for mutant in TABLE)
+
+
+def test_the_table_is_of_this_code() -> None:
+    stale = [m.name for m in TABLE if (ROOT / m.file).read_text(encoding="utf-8").count(m.old) != 1]
+    assert not stale, f"what these change is not there, or twice: {stale}"
+    lost = {test for m in TABLE for test in m.tests if not (ROOT / test.partition("::")[0]).is_file()}
+    assert not lost, f"no such tests: {lost}"

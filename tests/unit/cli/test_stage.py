@@ -16,11 +16,11 @@ MINI = Path("results/mini")
 
 
 def seen(monkeypatch: pytest.MonkeyPatch, module: str, *arguments: object, function: str = "run") -> dict[str, Any]:
-    """What the stage's function is given, the configuration aside."""
+    """What the stage's function is given, and the configuration as `config`."""
     found: dict[str, Any] = {}
 
     def run(config: Config, **given: object) -> None:
-        found.update(given)
+        found.update(given, config=config)
 
     monkeypatch.setattr(importlib.import_module(module), function, run)
     assert call("stage", *arguments) == 0
@@ -29,6 +29,7 @@ def seen(monkeypatch: pytest.MonkeyPatch, module: str, *arguments: object, funct
 
 def test_an_arm_trains_on_its_seeds_corpus_with_its_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
     found = seen(monkeypatch, "cocu.train.loop", "train", *BASE, "--arm", "cocu", "--seed", 3)
+    assert found.pop("config").train.prompts.source == "archive"
     assert found == {
         "arm": "cocu",
         "seed": 3,
@@ -65,8 +66,10 @@ def test_a_row_is_evaluated_from_what_is_behind_it(
 
 def test_shards_are_verified_and_a_mini_corpus_is_composed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = seen(monkeypatch, "cocu.mini.build", "corpus", *BASE, "--corpus", "web")
+    del found["config"]
     assert found == {"corpus": "web", "out": MINI / "corpus/web", "truth": MINI / "truth/web"}
     found = seen(monkeypatch, "cocu.pairs.verify", "corpus", *CC3M, "--corpus", "cc3m")
+    del found["config"]
     assert found == {"corpus": "cc3m", "out": Path("results/cc3m/corpus/cc3m")}
 
 
