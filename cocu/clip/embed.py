@@ -21,15 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cocu.clip.encoder import PROMPT, STAND_IN, ClipEncoder, load_encoder
+from cocu.clip.unit import check_unit
 from cocu.config import Config
 from cocu.device import CPU, pick_device
-from cocu.errors import ConfigError, DataError, NumericsError
+from cocu.errors import ConfigError, DataError
 from cocu.io import atomic_path, code_fingerprint, file_sha256, read_json, write_json
 from cocu.log import RunCard, progress
 from cocu.pairs.images import decode_image
 from cocu.pairs.shards import Pair, ShardFile, manifest_shards, read_pairs
-
-NORM_TOLERANCE = 1e-3  # of a unit vector's length
 
 Floats = NDArray[np.float32]
 
@@ -94,17 +93,6 @@ def embed_images(encoder: ClipEncoder, pairs: Iterator[Pair]) -> tuple[list[str]
             keys += [pair.key for pair in batch]
             batch = following
     return keys, np.concatenate(rows)
-
-
-def check_unit(rows: Floats, keys: list[str], *, where: Path) -> None:
-    """Raise `NumericsError` naming `where` and the first key whose row (of n, d) is not a finite unit vector."""
-    norms = np.linalg.norm(rows.astype(np.float32), axis=1)
-    bad = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))  # written so that NaN is bad
-    if bad.size:
-        raise NumericsError(
-            f"{where}: the embedding of {keys[bad[0]]} has norm {norms[bad[0]]}, not 1 ({bad.size} such rows). "
-            "The CLIP weights or this sample are broken: check clip.pretrained, or remove the sample."
-        )
 
 
 def _embed_shard(encoder: ClipEncoder, file: ShardFile, corpus: str, out: Path) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cocu.clip.unit import check_unit
 from cocu.errors import DataError, NumericsError
 from cocu.io import file_sha256, read_json
 from cocu.pairs.shards import manifest_shards
 from cocu.pairs.tables import csr, keys_sha256, read_table
 
-UNIT = 1e-2  # a unit vector in float16 is closer than this to length 1
 CHECK_ROWS = 65_536
 
 Ints = NDArray[np.int64]
@@ -130,7 +130,7 @@ def load_vocabulary(curation: Curation) -> Floats:
             f"{path} has the shape {rows.shape}; {len(names)} concepts and images of {width} dimensions need "
             f"{(len(names), width)}. Embed the vocabulary again, with the CLIP of the images."
         )
-    _check_unit(rows, path, names)
+    check_unit(rows, names, where=path)
     return rows
 
 
@@ -165,7 +165,7 @@ def _load(captions: Path, embeddings: Path, shard: dict[str, Any], entry: dict[s
             f"The rows of {path} are not those of {side_car}: their keys differ. Run both stages again."
         )
     for start in range(0, len(rows), CHECK_ROWS):
-        _check_unit(rows[start : start + CHECK_ROWS], path, keys[start : start + CHECK_ROWS])
+        check_unit(rows[start : start + CHECK_ROWS], keys[start : start + CHECK_ROWS], where=path)
     return Part(stem, table["key"].combine_chunks(), *csr(table, "concepts"), rows)
 
 
@@ -175,17 +175,6 @@ def _rows(path: Path) -> NDArray[Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged ({error}). Delete it and run the embedding stage again.") from error
     return rows
-
-
-def _check_unit(rows: NDArray[Any], path: Path, names: list[str]) -> None:
-    lengths = np.linalg.norm(rows.astype(np.float32), axis=1)
-    good = np.abs(lengths - 1) <= UNIT  # false for a length that is not a number, too
-    if not good.all():
-        row = int(np.argmin(good))
-        raise NumericsError(
-            f"{path}: the embedding of '{names[row]}' has the length {lengths[row]:.4g} where 1 is needed. "
-            "Run the embedding stage again; if it comes back, look at that sample."
-        )
 
 
 def _existing(path: Path) -> Path:

@@ -213,7 +213,7 @@ CURATION = (
     *changes(
         "cocu/search/pool.py",
         (
-            f"{ARCHIVE}::test_rows_are_unit_vectors_to_one_part_in_a_hundred",
+            f"{ARCHIVE}::test_rows_that_are_no_unit_vectors_are_refused",
             f"{ARCHIVE}::test_a_concept_that_is_no_unit_vector_is_named",
             f"{ARCHIVE}::test_the_sample_is_named_in_whichever_block_of_rows",
             f"{ARCHIVE}::test_a_vocabulary_that_changed_after_its_manifest",
@@ -223,9 +223,12 @@ CURATION = (
             f"{ARCHIVE}::test_a_vocabulary_embedded_for_other_captions_is_refused",
             f"{ARCHIVE}::test_the_same_input_gives_the_same_bytes_in_any_order_of_shards",
         ),
-        ("pool: any length is one", "UNIT = 1e-2", "UNIT = 0.9"),
-        ("pool: concepts of any length", "    _check_unit(rows, path, names)\n", ""),
-        ("pool: a damaged row has another's name", "path, keys[start : start + CHECK_ROWS])", "path, keys)"),
+        ("pool: concepts of any length", "    check_unit(rows, names, where=path)\n", ""),
+        (
+            "pool: a damaged row has another's name",
+            "keys[start : start + CHECK_ROWS], where=path)",
+            "keys, where=path)",
+        ),
         ("pool: the vocabulary may change", "if file_sha256(_existing(text)) != self.vocabulary_sha256:", "if False:"),
         (
             "pool: shards in the manifest's order",
