@@ -15,7 +15,9 @@ from cocu.log import RunCard
 ROOT = Path(__file__).parents[2]
 BARE = str(Path(sys.executable).parent)
 TOUCHING_FILES = (  # shards, their copies from elsewhere, and what is written
-    "tests/unit/corpus",
+    "tests/unit/pairs",
+    "tests/unit/mini/test_build.py",
+    "tests/unit/benchmarks/test_coco_object.py",
     "tests/unit/cli/test_data.py",
     "tests/unit/test_io.py",
     "tests/failure/test_damaged_shards.py",

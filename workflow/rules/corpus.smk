@@ -15,6 +15,7 @@ rule corpus:
         mem_mb=memory(1000, 4000),
         runtime=minutes(10, 600),
     params:
+        config=CONFIG,
         settings=lambda wildcards: (
             draw("web_pairs" if wildcards.corpus == layout.WEB else "train_pairs")
             if MINI
@@ -24,7 +25,7 @@ rule corpus:
     message:
         "corpus {wildcards.corpus}"
     shell:
-        "cocu stage corpus --config {CONFIG} --corpus {wildcards.corpus} > {log} 2>&1"
+        "cocu stage corpus --config {params.config} --corpus {wildcards.corpus} > {log} 2>&1"
 
 
 if MINI:
@@ -42,12 +43,13 @@ if MINI:
             mem_mb=memory(1000, 1000),
             runtime=minutes(10, 10),
         params:
+            config=CONFIG,
             settings=lambda wildcards: draw(f"{wildcards.split}_images"),
             code=code_fingerprint("cocu.mini.benchmarks"),
         message:
             "benchmarks, {wildcards.split}"
         shell:
-            "cocu stage benchmarks --config {CONFIG} --split {wildcards.split} > {log} 2>&1"
+            "cocu stage benchmarks --config {params.config} --split {wildcards.split} > {log} 2>&1"
 
 
 if STAND_IN:
@@ -68,9 +70,10 @@ if STAND_IN:
             mem_mb=memory(3000, 3000),
             runtime=minutes(30, 30),
         params:
+            config=CONFIG,
             settings=CFG.fingerprint("clip.stand_in"),
             code=code_fingerprint("cocu.mini.standin"),
         message:
             "stand-in CLIP"
         shell:
-            "cocu stage clip --config {CONFIG} > {log} 2>&1"
+            "cocu stage clip --config {params.config} > {log} 2>&1"

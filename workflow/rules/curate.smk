@@ -24,12 +24,13 @@ rule captions:
         mem_mb=memory(1000, 16000),
         runtime=minutes(10, 240),
     params:
+        config=CONFIG,
         settings=CFG.fingerprint("curate.vocabulary", "curate.pool"),
         code=code_fingerprint("cocu.concepts.captions"),
     message:
         "concepts of the captions of {wildcards.corpus}"
     shell:
-        "cocu stage captions --config {CONFIG} --corpus {wildcards.corpus} > {log} 2>&1"
+        "cocu stage captions --config {params.config} --corpus {wildcards.corpus} > {log} 2>&1"
 
 
 rule embed:
@@ -50,12 +51,13 @@ rule embed:
         mem_mb=memory(2000, 16000),
         runtime=minutes(10, 240),
     params:
+        config=CONFIG,
         settings=CFG.fingerprint("clip.model", "clip.pretrained", "clip.batch_size", "clip.shards_per_job"),
         code=code_fingerprint("cocu.clip.embed"),
     message:
         "embeddings of {wildcards.corpus}, block {wildcards.block}"
     shell:
-        "cocu stage embed --config {CONFIG} --corpus {wildcards.corpus} --block {wildcards.block} > {log} 2>&1"
+        "cocu stage embed --config {params.config} --corpus {wildcards.corpus} --block {wildcards.block} > {log} 2>&1"
 
 
 rule embed_vocabulary:
@@ -76,12 +78,13 @@ rule embed_vocabulary:
         mem_mb=memory(2000, 8000),
         runtime=minutes(10, 30),
     params:
+        config=CONFIG,
         settings=CFG.fingerprint("clip.model", "clip.pretrained"),
         code=code_fingerprint("cocu.clip.embed"),
     message:
         "embeddings of the vocabulary of {wildcards.corpus}"
     shell:
-        "cocu stage embed-vocabulary --config {CONFIG} --corpus {wildcards.corpus} > {log} 2>&1"
+        "cocu stage embed-vocabulary --config {params.config} --corpus {wildcards.corpus} > {log} 2>&1"
 
 
 # Blocks of the archive, each a job of its own; where there is one block alone, the rule below does it.
@@ -105,12 +108,13 @@ rule archive_block:
         mem_mb=memory(2000, 64000),
         runtime=minutes(10, 1440),
     params:
+        config=CONFIG,
         settings=ARCHIVE_SETTINGS,
         code=code_fingerprint("cocu.curate.archive"),
     message:
         "archive of {wildcards.corpus}, block {wildcards.block}"
     shell:
-        "cocu stage archive --config {CONFIG} --corpus {wildcards.corpus} --block {wildcards.block} > {log} 2>&1"
+        "cocu stage archive --config {params.config} --corpus {wildcards.corpus} --block {wildcards.block} > {log} 2>&1"
 
 
 rule archive:
@@ -134,12 +138,13 @@ rule archive:
         mem_mb=memory(2000, 64000),
         runtime=minutes(10, 1440),
     params:
+        config=CONFIG,
         settings=ARCHIVE_SETTINGS,
         code=code_fingerprint("cocu.curate.archive"),
     message:
         "archive of {wildcards.corpus}"
     shell:
-        "cocu stage archive --config {CONFIG} --corpus {wildcards.corpus} > {log} 2>&1"
+        "cocu stage archive --config {params.config} --corpus {wildcards.corpus} > {log} 2>&1"
 
 
 if MINI:
@@ -160,11 +165,12 @@ if MINI:
             mem_mb=memory(1000, 1000),
             runtime=minutes(10, 10),
         params:
+            config=CONFIG,
             code=code_fingerprint("cocu.mini.truth"),
         message:
             "oracle of {wildcards.corpus}"
         shell:
-            "cocu stage oracle --config {CONFIG} --corpus {wildcards.corpus} > {log} 2>&1"
+            "cocu stage oracle --config {params.config} --corpus {wildcards.corpus} > {log} 2>&1"
 
     rule quality:
         input:
@@ -183,9 +189,10 @@ if MINI:
             mem_mb=memory(1000, 1000),
             runtime=minutes(10, 10),
         params:
+            config=CONFIG,
             settings=[CFG.fingerprint("report.seed"), CFG.arm(CFG.report.treatment).fingerprint("train.prompts")],
             code=code_fingerprint("cocu.mini.quality"),
         message:
             "quality of the archive of {wildcards.corpus}"
         shell:
-            "cocu stage quality --config {CONFIG} --corpus {wildcards.corpus} > {log} 2>&1"
+            "cocu stage quality --config {params.config} --corpus {wildcards.corpus} > {log} 2>&1"

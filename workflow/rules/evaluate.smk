@@ -22,6 +22,7 @@ rule evaluate:
         mem_mb=memory(3000, 16000),
         runtime=minutes(20, 240),
     params:
+        config=CONFIG,
         settings=CFG.fingerprint("evaluate.backgrounds", "evaluate.limit"),
         reference=lambda wildcards: (
             CFG.references[wildcards.arm].model_dump_json() if wildcards.arm in CFG.references else ""
@@ -31,7 +32,7 @@ rule evaluate:
     message:
         "{wildcards.benchmark} by {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "cocu stage evaluate --config {CONFIG} --arm {wildcards.arm} --seed {wildcards.seed}"
+        "cocu stage evaluate --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed}"
         " --benchmark {wildcards.benchmark} > {log} 2>&1"
 
 
@@ -48,9 +49,10 @@ rule import_checkpoint:
         mem_mb=memory(4000, 4000),
         runtime=minutes(30, 30),
     params:
+        config=CONFIG,
         hf=lambda wildcards: CFG.references[wildcards.arm].hf,
         code=code_fingerprint("cocu.model.transformers"),
     message:
         "checkpoint {wildcards.arm}"
     shell:
-        "cocu stage import --config {CONFIG} --arm {wildcards.arm} > {log} 2>&1"
+        "cocu stage import --config {params.config} --arm {wildcards.arm} > {log} 2>&1"

@@ -1,15 +1,11 @@
 # Pre-training: one job an arm and a seed.
 
 
-def curation_of(wildcards):
-    return AT.curation(AT.corpus_of(wildcards.seed))
-
-
 # The training state is no output, so that a killed job finds it again; it is keyed by what it was made from.
 rule train:
     input:
         corpus=lambda wildcards: AT.corpus(AT.corpus_of(wildcards.seed)),
-        captions=lambda wildcards: curation_of(wildcards).captions / layout.MANIFEST,
+        captions=lambda wildcards: AT.curation(AT.corpus_of(wildcards.seed)).captions / layout.MANIFEST,
         prompts=prompts,
         val=AT.val / layout.MANIFEST if MINI else [],
     output:
@@ -29,10 +25,11 @@ rule train:
         mem_mb=memory(3000, 64000),
         runtime=minutes(60, 10080),
     params:
+        config=CONFIG,
         settings=lambda wildcards: CFG.arm(wildcards.arm).fingerprint("model", "train"),
         curve=PROTOCOLS[showcase(CFG.evaluate.benchmarks).name] if CFG.train.validate_every else "none",
         code=code_fingerprint("cocu.train.loop"),
     message:
         "training {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "cocu stage train --config {CONFIG} --arm {wildcards.arm} --seed {wildcards.seed} > {log} 2>&1"
+        "cocu stage train --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} > {log} 2>&1"

@@ -27,6 +27,7 @@ rule tables:
         mem_mb=memory(1000, 1000),
         runtime=minutes(10, 10),
     params:
+        config=CONFIG,
         settings=CFG.fingerprint(
             "report.baseline", "report.treatment", "report.confidence", "evaluate.benchmarks", "references"
         ),
@@ -34,7 +35,7 @@ rule tables:
     message:
         "tables"
     shell:
-        "cocu stage tables --config {CONFIG} > {log} 2>&1"
+        "cocu stage tables --config {params.config} > {log} 2>&1"
 
 
 rule figures:
@@ -56,6 +57,7 @@ rule figures:
         mem_mb=memory(1000, 1000),
         runtime=minutes(10, 10),
     params:
+        config=CONFIG,
         settings=CFG.fingerprint(
             "report.baseline", "report.treatment", "report.confidence", "evaluate.benchmarks", "references"
         ),
@@ -63,7 +65,7 @@ rule figures:
     message:
         "figures"
     shell:
-        "cocu stage figures --config {CONFIG} > {log} 2>&1"
+        "cocu stage figures --config {params.config} > {log} 2>&1"
 
 
 rule panel:
@@ -85,12 +87,13 @@ rule panel:
         mem_mb=memory(3000, 16000),
         runtime=minutes(20, 60),
     params:
+        config=CONFIG,
         settings=CFG.fingerprint("report", "evaluate.benchmarks"),
         code=code_fingerprint("cocu.report.panel"),
     message:
         "panel of test images"
     shell:
-        "cocu stage panel --config {CONFIG} > {log} 2>&1"
+        "cocu stage panel --config {params.config} > {log} 2>&1"
 
 
 TABLES = rules.tables.output
