@@ -156,7 +156,7 @@ class Config(Section):
     def arm(self, name: str) -> Config:
         """The configuration with the arm's overrides applied."""
         if name not in self.arms:
-            raise ConfigError(f"No arm '{name}' in the configuration{suggest(name, self.arms)}.")
+            raise ConfigError(f"No arm '{name}' in the configuration{suggest(name, self.arms)}")
         return self._override(name)
 
     def fingerprint(self, *paths: str) -> str:
@@ -177,9 +177,9 @@ def digest(value: object) -> str:
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest known word, or nothing."""
+    """The end of a sentence: `; did you mean 'x'?` for the nearest known word, or its full stop."""
     near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    return f"; did you mean '{near[0]}'?" if near else "."
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,18 +258,22 @@ def _sentences(error: ValidationError, arm: str = "", section: tuple[str, ...] =
 
 def _sentence(error: Any, path: str, loc: tuple[Any, ...], who: str) -> str:
     if error["type"] == "extra_forbidden":
-        return f"Unknown key {path}{suggest(str(loc[-1]), _siblings(loc)) or '.'} Correct or remove it."
+        return f"Unknown key {path}{suggest(str(loc[-1]), _siblings(loc))} Correct or remove it."
     if error["type"] == "missing":
         return f"The key {path} is missing. Add it (config/config.yaml explains every key)."
     if error["type"] == "value_error":  # a check of ours, which says itself what is wrong
         who = f"{path}: " if loc[:1] == ("references",) else who  # there are several, and the check sees but one
-        return "\n".join(f"{who}{line.rstrip('.')}." for line in str(error["ctx"]["error"]).splitlines())
+        return "\n".join(f"{who}{_ended(line)}" for line in str(error["ctx"]["error"]).splitlines())
     if error["type"] in ("float_type", "int_type") and _is_number(error["input"]):
         return (
             f"{path}: YAML reads {error['input']} as text. Write a number without quotes, and an exponent with a point "
             "before it and a sign in it (1.0e-3)."
         )
     return f"{path}: {error['msg']} (it is {error['input']!r})."
+
+
+def _ended(line: str) -> str:
+    return line if line.endswith((".", "?")) else f"{line}."
 
 
 def _is_number(value: object) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cocu.config import ONE_LABEL, Config
+from cocu.config import ONE_LABEL, Config, suggest
+from cocu.errors import ConfigError
 from cocu.weights import DESCRIPTION, WEIGHTS
 
 MANIFEST = "manifest.json"  # of a folder that a stage fills; written last
@@ -167,10 +168,17 @@ class Experiment:
         return self.root / "references" / name
 
     def evaluated(self, arm: str, seed: int | str) -> Path | None:
-        """The model folder behind a row of the tables: `one_label` shows the treatment's; None for a CLIP."""
+        """The model folder behind a row of the tables: `one_label` shows the treatment's; None for a CLIP.
+
+        Raises `ConfigError` for a row that the tables do not have.
+        """
         if arm in self.config.references:
             return self.reference(arm)
-        return self.checkpoint(self.config.report.treatment if arm == ONE_LABEL else arm, seed)
+        trained = self.config.report.treatment if arm == ONE_LABEL else arm
+        if trained not in self.config.arms:
+            known = [*self.config.arms, ONE_LABEL, *self.config.references]
+            raise ConfigError(f"No arm or reference '{arm}' in the configuration{suggest(arm, known)}")
+        return self.checkpoint(trained, seed)
 
     @property
     def metrics(self) -> Path:

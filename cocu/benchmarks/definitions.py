@@ -108,7 +108,7 @@ def read_benchmark(name: str, folder: Path = FOLDER) -> Benchmark:
     if not path.is_file():
         known = sorted(p.stem for p in folder.glob("*.yaml"))
         raise ConfigError(
-            f"No benchmark '{name}': {path} does not exist{suggest(name, known)}. "
+            f"No benchmark '{name}': {path} does not exist{suggest(name, known)} "
             f"Known benchmarks: {', '.join(known) or 'none (run from the project folder)'}."
         )
     try:
@@ -129,7 +129,7 @@ def showcase(names: Sequence[str], folder: Path = FOLDER) -> Benchmark:
 def _sentence(path: Path, error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"{path}: unknown key {key}{suggest(key, Benchmark.model_fields)}. Correct or remove it."
+        return f"{path}: unknown key {key}{suggest(key, Benchmark.model_fields)} Correct or remove it."
     if error["type"] == "missing":
         return f"{path}: the key {key} is missing. Add it (the other files in {path.parent} have it)."
     return f"{path}: {key}: {error['msg']} (it is {error['input']!r})." if key else f"{path}: {error['msg']}."

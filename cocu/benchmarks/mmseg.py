@@ -170,12 +170,12 @@ def _dataset(benchmark: Benchmark, root: Path) -> Any:
     if dataset_class is None:
         raise ConfigError(
             f"mmsegmentation has no data set class '{benchmark.dataset}'"
-            f"{suggest(benchmark.dataset, DATASETS.module_dict)}."
+            f"{suggest(benchmark.dataset, DATASETS.module_dict)}"
         )
     known = dataset_class.METAINFO["classes"]
     if unknown := [c for c in benchmark.classes if c not in known]:
         raise ConfigError(
-            f"{benchmark.name}: {benchmark.dataset} has no class '{unknown[0]}'{suggest(unknown[0], known)}. "
+            f"{benchmark.name}: {benchmark.dataset} has no class '{unknown[0]}'{suggest(unknown[0], known)} "
             "Put the data set's own names under classes, and your words under prompts."
         )
     # masks by pillow, which is mmsegmentation's own choice: cv2 would make colours of a palette

@@ -86,6 +86,8 @@ def run(name: Stage, config: Config, job: Job) -> None:
             from cocu.model.transformers import import_checkpoint
 
             arm = job.text("arm")
+            if arm not in config.references or not config.references[arm].hf:
+                raise ConfigError(f"No reference '{arm}' with a name of transformers (hf) in the configuration.")
             import_checkpoint(config.references[arm].hf, at.imported(arm))
         case "evaluate":
             _evaluate(config, at, job)

@@ -158,11 +158,11 @@ def check_published(name: str, pretrained: str) -> None:
 
     known, tags = open_clip.list_models(), open_clip.list_pretrained_tags_by_model(name)
     if name not in known:
-        raise ConfigError(f"open_clip has no model '{name}' (clip.model){suggest(name, known) or '.'}")
+        raise ConfigError(f"open_clip has no model '{name}' (clip.model){suggest(name, known)}")
     if not Path(pretrained).is_file() and pretrained not in tags:
         raise ConfigError(
             f"clip.pretrained is '{pretrained}', which is neither a file that exists nor a tag of {name}"
-            f"{suggest(pretrained, tags) or '.'} Its tags: {', '.join(tags)}."
+            f"{suggest(pretrained, tags)} Its tags: {', '.join(tags)}."
         )
 
 

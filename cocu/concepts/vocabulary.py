@@ -91,7 +91,7 @@ def _held_out(settings: Vocabulary) -> set[Gram]:
         for benchmark in settings.exclude_benchmarks:
             if benchmark not in known:
                 raise ConfigError(
-                    f"curate.vocabulary.exclude_benchmarks names '{benchmark}'{suggest(benchmark, known)}. "
+                    f"curate.vocabulary.exclude_benchmarks names '{benchmark}'{suggest(benchmark, known)} "
                     f"Known benchmarks: {', '.join(known)}."
                 )
             names += [form for name in known[benchmark] for form in name]

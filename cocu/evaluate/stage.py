@@ -166,7 +166,7 @@ def pick_source(config: Config, checkpoint: Path | None, reference: str | None, 
     known = {name: section for name, section in config.references.items() if section.clip}
     if reference not in known:
         raise ConfigError(
-            f"No CLIP '{reference}' among the references of the configuration{suggest(reference, known)}. A checkpoint "
+            f"No CLIP '{reference}' among the references of the configuration{suggest(reference, known)} A checkpoint "
             "among them is given by its folder (--checkpoint)."
         )
     section = known[reference]

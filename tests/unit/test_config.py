@@ -555,7 +555,7 @@ def test_an_arm_overrides_what_it_names_and_nothing_else(mini: Config) -> None:
     assert (arm.train.prompts.source, arm.train.prompts.sampling) == ("archive", "top")
     assert arm.train.prompts.count == mini.train.prompts.count
     assert arm.model == mini.model
-    with pytest.raises(ConfigError, match="No arm 'coco' in the configuration; did you mean 'cocu'"):
+    with pytest.raises(ConfigError, match=r"^No arm 'coco' in the configuration; did you mean 'cocu'\?$"):
         mini.arm("coco")
 
 

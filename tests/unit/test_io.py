@@ -68,6 +68,11 @@ def test_missing_and_damaged_json_are_data_errors(tmp_path: Path) -> None:
         read_json(tmp_path / "a.json")
 
 
+def test_a_file_that_is_not_there_has_no_hash_but_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Cannot read .*weights: No such file or directory\. Make it first"):
+        file_sha256(tmp_path / "weights")
+
+
 def test_file_sha256_is_the_standard_one(tmp_path: Path) -> None:
     write_text(tmp_path / "abc", "abc")
     assert file_sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

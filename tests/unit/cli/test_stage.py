@@ -95,3 +95,27 @@ def test_what_a_stage_needs_is_asked_for(
 ) -> None:
     assert call("stage", *arguments, *BASE) == 2
     assert capsys.readouterr().err == f"cocu: The stage {missing}.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("evaluate", "--arm", "coco", "--seed", 1, "--benchmark", "mini_voc"),
+            "No arm or reference 'coco' in the configuration; did you mean 'cocu'?",
+        ),
+        (("train", "--arm", "x", "--seed", 1), "No arm 'x' in the configuration."),
+        (("import", "--arm", "clip"), "No reference 'clip' with a name of transformers (hf) in the configuration."),
+    ],
+)
+def test_a_name_that_is_not_there_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[object, ...], said: str
+) -> None:
+    assert call("stage", *arguments, *BASE) == 2
+    assert capsys.readouterr().err == f"cocu: {said}\n"
+
+
+def test_a_checkpoint_that_is_not_there_is_a_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    given = ("--benchmark", "mini_voc", "--test", tmp_path, "--out", tmp_path / "voc.json")
+    assert call("evaluate", *BASE, "--checkpoint", tmp_path / "none", *given) == 3
+    assert "none/model.safetensors: No such file or directory" in capsys.readouterr().err
