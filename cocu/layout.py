@@ -14,6 +14,7 @@ from cocu.errors import ConfigError
 from cocu.weights import DESCRIPTION, WEIGHTS
 
 MANIFEST = "manifest.json"  # of a folder that a stage fills; written last
+WORDS = "vocabulary.txt"  # of a folder of captions: a concept a line
 CURVE = "curve.csv"  # of a checkpoint
 PROMPT_FOLDERS = {"caption": None, "archive": "archive", "truth": "oracle"}  # train.prompts.source -> folder
 WEB = "web"  # the mini corpus that the stand-in CLIP learns from
@@ -32,7 +33,7 @@ class Curation:
 
     @property
     def words(self) -> Path:
-        return self.captions / "vocabulary.txt"
+        return self.captions / WORDS
 
     @property
     def embeddings(self) -> Path:

@@ -104,7 +104,8 @@ def _data(name: str, config: Config, at: Experiment, job: Job) -> None:
     elif name == "clip":
         from cocu.mini import standin
 
-        assert at.clip is not None
+        if at.clip is None:
+            raise ConfigError(f"No CLIP is trained here: clip.model is '{config.clip.model}'.")
         standin.run(config, corpus=at.corpus(WEB), out=at.clip)
     elif at.mini:
         from cocu.mini import build

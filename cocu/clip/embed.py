@@ -26,6 +26,7 @@ from cocu.config import Config
 from cocu.device import CPU, pick_device
 from cocu.errors import ConfigError, DataError
 from cocu.io import atomic_path, code_fingerprint, file_sha256, read_json, write_json
+from cocu.layout import WORDS
 from cocu.log import RunCard, progress
 from cocu.pairs.images import decode_image
 from cocu.pairs.shards import Pair, ShardFile, manifest_shards, read_pairs
@@ -56,7 +57,7 @@ def run_images(config: Config, *, corpus: Path, clip: Path | None, block: int, o
 def run_vocabulary(config: Config, *, captions: Path, clip: Path | None, out: Path) -> None:
     """Write the unit text embeddings (C, d) float32 of captions/vocabulary.txt to `out`, and what made it beside it."""
     card = RunCard("embed vocabulary")
-    vocabulary = captions / "vocabulary.txt"
+    vocabulary = captions / WORDS
     try:
         concepts = vocabulary.read_text(encoding="utf-8").splitlines()
     except OSError as error:

@@ -21,6 +21,7 @@ from cocu.concepts.vocabulary import build_vocabulary, read_vocabulary
 from cocu.config import Config
 from cocu.errors import DataError
 from cocu.io import atomic_path, file_sha256, read_json, write_json, write_text
+from cocu.layout import MANIFEST, WORDS, Curation
 from cocu.log import RunCard, progress
 from cocu.pairs.shards import ShardFile, manifest_shards, read_pairs
 from cocu.pairs.tables import CAPTIONS, keys_sha256, list_column, write_table
@@ -41,7 +42,7 @@ def run(config: Config, *, corpus: Path, out: Path) -> None:
     that cannot be read or do not have the samples that the manifest counts.
     """
     card = RunCard("captions")
-    manifest = corpus / "manifest.json" if corpus.is_dir() else corpus
+    manifest = corpus / MANIFEST if corpus.is_dir() else corpus
     name = str(read_json(manifest)["corpus"])
     shards = manifest_shards(manifest)
     texts = [clean_captions(shard, name) for shard in progress(shards, total=len(shards), what="captions")]
@@ -52,7 +53,7 @@ def run(config: Config, *, corpus: Path, out: Path) -> None:
 
     settings, file = config.curate.vocabulary, config.curate.vocabulary.file
     if config.curate.pool and not file:  # archives hold the pool's concepts, so the captions must speak of the same
-        file = str(Path(config.curate.pool) / "captions" / "vocabulary.txt")
+        file = str(Curation(Path(config.curate.pool)).words)
     vocabulary = read_vocabulary(Path(file), settings) if file else build_vocabulary(captions, settings)
     matcher = Matcher(vocabulary)
     counts: Counter[str] = Counter()
@@ -64,16 +65,16 @@ def run(config: Config, *, corpus: Path, out: Path) -> None:
                 f"No caption of the corpus '{name}' holds a concept of its vocabulary ({len(vocabulary)} concepts). "
                 "Lower curate.vocabulary.min_count, or name another curate.vocabulary.file."
             )
-        write_text(temporary / "vocabulary.txt", "".join(f"{concept}\n" for concept in vocabulary))
+        write_text(temporary / WORDS, "".join(f"{concept}\n" for concept in vocabulary))
         described = {
             "corpus": name,
-            "vocabulary": {"concepts": len(vocabulary), "sha256": file_sha256(temporary / "vocabulary.txt")},
+            "vocabulary": {"concepts": len(vocabulary), "sha256": file_sha256(temporary / WORDS)},
             "settings": settings.model_dump(mode="json"),
             "shards": rows,
             "counts": dict(counts),
             "card": card.card(),
         }
-        write_json(temporary / "manifest.json", described)
+        write_json(temporary / MANIFEST, described)
 
 
 def clean_captions(shard: ShardFile, corpus: str) -> pa.Table:

@@ -25,6 +25,7 @@ from cocu.curate.rank import PAPER, RELEASED, rank, similarities
 from cocu.device import pick_device
 from cocu.errors import ConfigError, DataError
 from cocu.io import code_fingerprint, file_sha256, read_json, write_json
+from cocu.layout import MANIFEST
 from cocu.log import RunCard, progress
 from cocu.pairs.tables import Archive, join, write_archive
 from cocu.search.engine import Engine, make_engine
@@ -133,7 +134,7 @@ def run(config: Config, *, corpus: Path, captions: Path, embeddings: Path, out: 
     stems = {str(shard["stem"]) for shard in shards}
     for stale in (p for suffix in ("parquet", "made") for p in out.glob(f"*.{suffix}") if p.stem not in stems):
         stale.unlink()
-    write_json(out / "manifest.json", described)
+    write_json(out / MANIFEST, described)
 
 
 def _pool_of(config: Config, ours: Curation) -> Curation:

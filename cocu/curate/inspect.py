@@ -20,6 +20,7 @@ from cocu.concepts.matcher import tokens
 from cocu.concepts.vocabulary import forms
 from cocu.errors import DataError
 from cocu.io import read_json
+from cocu.layout import MANIFEST, WORDS
 from cocu.pairs.tables import ARCHIVE, CAPTIONS, Archive, Ints, csr, read_table
 
 MOST_ADDED = 20
@@ -43,7 +44,7 @@ def show(archive: Path, captions: Path, key: str) -> str:
     """
     names = _vocabulary(captions)
     stem = key.split("/")[1] if key.count("/") >= 2 else ""
-    stems = [str(shard["stem"]) for shard in read_json(captions / "manifest.json")["shards"]]
+    stems = [str(shard["stem"]) for shard in read_json(captions / MANIFEST)["shards"]]
     if stem not in stems:
         raise DataError(f"No pair {key} in {archive}: a key is corpus/shard/sample, and the shards are {_some(stems)}.")
     shard = _read(archive, captions, stem)
@@ -126,7 +127,7 @@ def format_stats(found: dict[str, Any]) -> str:
 
 
 def _vocabulary(captions: Path) -> list[str]:
-    path = captions / "vocabulary.txt"
+    path = captions / WORDS
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -134,7 +135,7 @@ def _vocabulary(captions: Path) -> list[str]:
 
 
 def _shards(archive: Path, captions: Path) -> Iterator[Shard]:
-    for shard in read_json(captions / "manifest.json")["shards"]:
+    for shard in read_json(captions / MANIFEST)["shards"]:
         yield _read(archive, captions, str(shard["stem"]))
 
 

@@ -19,6 +19,7 @@ from cocu.config import Config, digest, merge, read_yaml, validate
 from cocu.curate import archive
 from cocu.errors import ConfigError
 from cocu.io import code_fingerprint, file_sha256, read_json, write_json
+from cocu.layout import MANIFEST, Curation
 from cocu.log import say
 from cocu.pairs import verify
 from cocu.pairs.shards import manifest_shards
@@ -49,7 +50,8 @@ def run(config: Config, *, out: Path) -> None:
     if config.curate.pool and Path(config.curate.pool).resolve() == out.resolve():
         raise ConfigError(f"The pool {config.curate.pool} is the folder that is written: leave --pool out.")
     name = config.corpus.name
-    corpus, texts, vectors = out / "corpus" / "manifest.json", out / "captions", out / "embeddings"
+    here = Curation(out)
+    corpus = here.corpus
     made = _Stages(out / "stages.json")
 
     source = [config.corpus.model_dump(mode="json"), _files(config.corpus.shards), code_fingerprint(verify.__name__)]
@@ -64,25 +66,25 @@ def run(config: Config, *, out: Path) -> None:
         _pool_words(config),
         code_fingerprint(captions.__name__),
     ]
-    if made.missing("captions", source, texts / "manifest.json"):
-        captions.run(config, corpus=corpus, out=texts)
+    if made.missing("captions", source, here.captions / MANIFEST):
+        captions.run(config, corpus=corpus, out=here.captions)
         made.done("captions", source)
 
     words = [
-        file_sha256(texts / "vocabulary.txt"),
+        file_sha256(here.words),
         config.clip.model_dump(mode="json", exclude={"threads", "shards_per_job"}),  # how, not what
         code_fingerprint(embed.__name__),
     ]
-    if made.missing("vocabulary", words, vectors / "vocabulary.npy"):
-        embed.run_vocabulary(config, captions=texts, clip=None, out=vectors / "vocabulary.npy")
+    if made.missing("vocabulary", words, here.vectors):
+        embed.run_vocabulary(config, captions=here.captions, clip=None, out=here.vectors)
         made.done("vocabulary", words)
     for block in range(-(-len(shards) // config.clip.shards_per_job)):
-        embed.run_images(config, corpus=corpus, clip=None, block=block, out=vectors / f"{block}.json")
-    archive.run(config, corpus=corpus, captions=texts, embeddings=vectors, out=out / "archive")
-    counts = read_json(out / "archive" / "manifest.json")["counts"]
+        embed.run_images(config, corpus=corpus, clip=None, block=block, out=here.embedded(block))
+    archive.run(config, corpus=corpus, captions=here.captions, embeddings=here.embeddings, out=here.archive)
+    counts = read_json(here.archive / MANIFEST)["counts"]
     concepts = counts["concepts"] / counts["images"]
     say(
-        f"{counts['images']:,} pairs have {concepts:.1f} concepts each in {out / 'archive'}; "
+        f"{counts['images']:,} pairs have {concepts:.1f} concepts each in {here.archive}; "
         f"`cocu archive stats --curation {out}` says which."
     )
 
@@ -114,6 +116,6 @@ def _files(pattern: str) -> list[tuple[str, int, int]]:
 
 def _pool_words(config: Config) -> str:
     """What decides the vocabulary besides the configuration: the word list, or the pool's."""
-    pool = Path(config.curate.pool) / "captions" / "vocabulary.txt" if config.curate.pool else None
+    pool = Curation(Path(config.curate.pool)).words if config.curate.pool else None
     file = Path(config.curate.vocabulary.file) if config.curate.vocabulary.file else pool
     return file_sha256(file) if file and file.is_file() else ""

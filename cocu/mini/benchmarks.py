@@ -17,6 +17,7 @@ from PIL import Image
 
 from cocu.config import Config
 from cocu.io import atomic_path, write_json
+from cocu.layout import MANIFEST
 from cocu.log import RunCard, progress
 from cocu.mini.build import encode_jpeg
 from cocu.mini.formats import FORMATS, Format
@@ -46,7 +47,7 @@ def run(config: Config, *, split: Literal["val", "test"], out: Path) -> None:
                     images[name] += 1
                     pixels[name] += np.bincount(scene.mask.ravel(), minlength=len(NAMES))
         counts = {n: {"images": images[n], "pixels": _by_name(form, pixels[n])} for n, form in FORMATS.items()}
-        write_json(root / "manifest.json", {"split": split, "counts": counts, "card": card.card()})
+        write_json(root / MANIFEST, {"split": split, "counts": counts, "card": card.card()})
 
 
 def write_scene(root: Path, form: Format, number: int, scene: Scene, jpeg: bytes) -> bool:

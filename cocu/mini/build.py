@@ -20,6 +20,7 @@ from PIL import Image
 from cocu.config import Config, MiniWorld
 from cocu.errors import ConfigError
 from cocu.io import atomic_path, file_sha256, write_json
+from cocu.layout import MANIFEST
 from cocu.log import RunCard, progress
 from cocu.mini.truth import Truth, write_truth
 from cocu.mini.world import NAMES, Scene, Sprites, complete_caption, draw_scene, load_sprites, scene_generator
@@ -35,7 +36,7 @@ def run(config: Config, *, corpus: str, out: Path, truth: Path | None) -> None:
     """
     card = RunCard("corpus", corpus=corpus)
     shards, counts = _compose(config.corpus.mini, corpus, out, truth)
-    write_json(out / "manifest.json", {"corpus": corpus, "shards": shards, "counts": counts, "card": card.card()})
+    write_json(out / MANIFEST, {"corpus": corpus, "shards": shards, "counts": counts, "card": card.card()})
 
 
 def encode_jpeg(image: NDArray[np.uint8]) -> bytes:

@@ -21,6 +21,7 @@ from cocu.config import Config
 from cocu.curate.sample import sample
 from cocu.errors import DataError
 from cocu.io import read_json, write_json
+from cocu.layout import MANIFEST, WORDS
 from cocu.log import RunCard
 from cocu.mini.truth import read_truth
 from cocu.pairs.tables import Archive, csr, join, read_archive, read_table
@@ -62,7 +63,7 @@ def run(config: Config, *, corpus: str, truth: Path, captions: Path, archive: Pa
     card = RunCard("quality", corpus=corpus)
     visible, said = [], []
     names: tuple[str, ...] = ()
-    for shard in read_json(captions / "manifest.json")["shards"]:
+    for shard in read_json(captions / MANIFEST)["shards"]:
         path = captions / f"{shard['stem']}.parquet"
         scenes, table = read_truth(truth / f"{path.stem}.npz"), read_table(path, ["key", "concepts"])
         if tuple(table["key"].to_pylist()) != scenes.keys:
@@ -73,7 +74,7 @@ def run(config: Config, *, corpus: str, truth: Path, captions: Path, archive: Pa
         visible.append(scenes.visible)
         said.append(csr(table, "concepts"))
     caption = join(said)
-    vocabulary = (captions / "vocabulary.txt").read_text(encoding="utf-8").splitlines()
+    vocabulary = (captions / WORDS).read_text(encoding="utf-8").splitlines()
     result = measure_sources(
         join_truth(np.concatenate(visible), names, vocabulary, caption),
         caption,

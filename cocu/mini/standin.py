@@ -23,12 +23,13 @@ from cocu.config import Config, MiniWorld, StandIn
 from cocu.device import CPU, attention_backend
 from cocu.errors import DataError, NumericsError
 from cocu.io import file_sha256, read_json, write_json
+from cocu.layout import MANIFEST
 from cocu.log import RunCard, progress, say
 from cocu.mini.world import NAMES, draw_scene, load_sprites, scene_generator
 from cocu.pairs.images import decode_image
 from cocu.pairs.reader import ShardReader
 from cocu.pairs.shards import manifest_shards
-from cocu.weights import write_weights
+from cocu.weights import WEIGHTS, write_weights
 
 PROBES = 500
 WARMUP = 0.05  # of the steps
@@ -69,10 +70,10 @@ def run(config: Config, *, corpus: Path, out: Path) -> None:
         "note": "trained on complete captions of the mini world",
         "settings": section.model_dump(mode="json"),
         "inputs": {"corpus": [shard.sha256 for shard in manifest_shards(corpus)]},
-        "sha256": file_sha256(out / "model.safetensors"),
+        "sha256": file_sha256(out / WEIGHTS),
         "card": card.card(),
     }
-    write_json(out / "manifest.json", manifest)
+    write_json(out / MANIFEST, manifest)
 
 
 def describe(image_size: int) -> dict[str, Any]:

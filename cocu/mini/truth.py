@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cocu.config import Config
 from cocu.errors import DataError
 from cocu.io import atomic_path, file_sha256, write_json
+from cocu.layout import MANIFEST, WORDS
 from cocu.log import RunCard
 from cocu.pairs.tables import ARCHIVE
 
@@ -70,7 +71,7 @@ def run_oracle(config: Config, *, corpus: str, truth: Path, captions: Path, out:
     has no truth, or when the vocabulary has none of the names.
     """
     card = RunCard("oracle", corpus=corpus)
-    vocabulary = _read_vocabulary(captions / "vocabulary.txt")
+    vocabulary = _read_vocabulary(captions / WORDS)
     files = sorted(captions.glob("*.parquet"))
     if not files:
         raise DataError(f"{captions} holds no captions (*.parquet). Run the captions stage first.")
@@ -92,10 +93,10 @@ def run_oracle(config: Config, *, corpus: str, truth: Path, captions: Path, out:
             "corpus": corpus,
             "counts": {"pairs": pairs, "names": len(names), "names_in_vocabulary": len(known)},
             "not_in_vocabulary": sorted(set(names) - known),
-            "inputs": {"vocabulary.txt": file_sha256(captions / "vocabulary.txt")},
+            "inputs": {WORDS: file_sha256(captions / WORDS)},
             "card": card.card(),
         }
-        write_json(temporary / "manifest.json", manifest)
+        write_json(temporary / MANIFEST, manifest)
 
 
 def oracle_table(keys: Sequence[str], truth: Truth, vocabulary: Sequence[str], *, where: Path) -> pa.Table:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cocu.errors import DataError
 from cocu.io import atomic_path, read_json
+from cocu.layout import MANIFEST
 
 CAPTIONS = pa.schema([("key", pa.string()), ("caption", pa.string()), ("concepts", pa.list_(pa.uint16()))])
 ARCHIVE = pa.schema(
@@ -109,7 +110,7 @@ def read_archive(archive: Path, captions: Path, shards: Sequence[tuple[str, str]
     `DataError` when a shard's archive is missing, when its keys are not the shard's in their order, and when it holds
     concepts that the vocabulary has not.
     """
-    described = read_json(captions / "manifest.json")
+    described = read_json(captions / MANIFEST)
     size = int(described["vocabulary"]["concepts"])
     parts: dict[str, list[tuple[Ints, NDArray[Any]]]] = {"concepts": [], "scores": [], "clusters": []}
     for stem, keys in shards or [(s["stem"], s["keys_sha256"]) for s in described["shards"]]:

@@ -15,6 +15,7 @@ from braceexpand import braceexpand
 from cocu.config import Config, Corpus
 from cocu.errors import ConfigError, DataError
 from cocu.io import file_sha256, write_json, write_text
+from cocu.layout import MANIFEST
 from cocu.log import RunCard, progress, say
 from cocu.pairs.fetch import fetched
 from cocu.pairs.quarantine import check_share, inspect_shard
@@ -40,7 +41,7 @@ def run(config: Config, *, corpus: str, out: Path) -> None:
     settings = config.corpus
     paths = _paths(settings.shards, out / "shards")
     shards, counts = _inspect(settings, corpus, paths, config.clip.threads, out) if settings.lenient else _check(paths)
-    write_json(out / "manifest.json", {"corpus": corpus, "shards": shards, "counts": counts, "card": card.card()})
+    write_json(out / MANIFEST, {"corpus": corpus, "shards": shards, "counts": counts, "card": card.card()})
 
 
 def _paths(pattern: str, copies: Path) -> list[Path]:

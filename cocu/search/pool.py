@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cocu.clip.unit import check_unit
 from cocu.errors import DataError, NumericsError
 from cocu.io import file_sha256, read_json
+from cocu.layout import MANIFEST, WORDS
 from cocu.pairs.shards import manifest_shards
 from cocu.pairs.tables import csr, keys_sha256, read_table
 
@@ -69,13 +70,13 @@ class Curation:
         return {
             "captions": {shard["stem"]: shard["sha256"] for shard in self.shards},
             "embeddings": {shard["stem"]: self._embedded(shard)["sha256"] for shard in self.shards},
-            "vocabulary.txt": self.vocabulary_sha256,
+            WORDS: self.vocabulary_sha256,
             "vocabulary.npy": file_sha256(_existing(self.embeddings / "vocabulary.npy")),
         }
 
     def names(self) -> list[str]:
         """The vocabulary."""
-        text = self.captions / "vocabulary.txt"
+        text = self.captions / WORDS
         if file_sha256(_existing(text)) != self.vocabulary_sha256:
             raise DataError(f"{text} has changed since its manifest was written. Run the captions stage again.")
         return text.read_text(encoding="utf-8").splitlines()
@@ -89,7 +90,7 @@ class Curation:
 
 def open_curation(captions: Path, embeddings: Path) -> Curation:
     """The manifests of both folders; raises `DataError` when one is missing or two contradict each other."""
-    described = read_json(captions / "manifest.json")
+    described = read_json(captions / MANIFEST)
     shards = sorted(described["shards"], key=lambda shard: str(shard["stem"]))
     sha256 = str(described["vocabulary"]["sha256"])
     return Curation(captions, embeddings, described["corpus"], tuple(shards), _embedded(embeddings), sha256)
@@ -97,7 +98,7 @@ def open_curation(captions: Path, embeddings: Path) -> Curation:
 
 def check_corpus(corpus: Path, curation: Curation) -> None:
     """Raise `DataError` unless the captions are of exactly the shards that the corpus has now."""
-    manifest = corpus / "manifest.json" if corpus.is_dir() else corpus
+    manifest = corpus / MANIFEST if corpus.is_dir() else corpus
     ours = {shard.stem: (shard.samples, shard.sha256) for shard in manifest_shards(manifest)}
     theirs = {str(s["stem"]): (s["rows"], s["shard_sha256"]) for s in curation.shards}
     if read_json(manifest)["corpus"] != curation.corpus or ours != theirs:

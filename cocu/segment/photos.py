@@ -33,6 +33,7 @@ from cocu.parallel import in_processes
 from cocu.segment.overlay import class_colours, picture, rgb
 from cocu.segment.segmenter import Segmenter, Views, averaged_logits
 from cocu.segment.zero_shot import text_embeddings
+from cocu.weights import WEIGHTS
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 WRITTEN = (".overlay.png", ".labels.png")  # what this module writes is no input of a later call
@@ -87,7 +88,7 @@ def run(
     folder = model_folder(checkpoint)
     model, _ = load_model(folder, pick_device(device))
     job = Job(
-        folder, file_sha256(folder / "model.safetensors"), words, background,
+        folder, file_sha256(folder / WEIGHTS), words, background,
         size or default_size(model.config), device, out,
     )  # fmt: skip
     said = list(progress(_segment(job, photos, processes), total=len(photos), what="segmenting"))

@@ -24,6 +24,7 @@ from cocu.config import Config
 from cocu.curate.sample import sample
 from cocu.errors import CocuError, DataError, EnvironmentFault
 from cocu.io import file_sha256, read_json
+from cocu.layout import MANIFEST, WORDS
 from cocu.model.prompts import templates
 from cocu.model.tokenizer import Tokenizer
 from cocu.pairs.images import decode_image
@@ -183,7 +184,7 @@ def load_pairs(config: Config, seed: int, corpus: Path, captions: Path, archive:
     else:  # the captions' own concepts, unranked
         indptr, ids = join(concepts)
         candidates = Archive(indptr, ids, np.ones(len(ids), np.float32), np.zeros(len(ids), np.uint16))
-    vocabulary = (captions / "vocabulary.txt").read_text(encoding="utf-8").splitlines()
+    vocabulary = (captions / WORDS).read_text(encoding="utf-8").splitlines()
     return Pairs(config, seed, reader, pa.chunked_array(texts, pa.string()), candidates, vocabulary)
 
 
@@ -199,8 +200,8 @@ def _same_keys(path: Path, found: list[str], keys: list[str]) -> None:
 
 
 def _same_vocabulary(archive: Path, captions: Path) -> None:
-    made_with = read_json(archive / "manifest.json").get("inputs", {}).get("vocabulary.txt")
-    if made_with != file_sha256(captions / "vocabulary.txt"):
+    made_with = read_json(archive / MANIFEST).get("inputs", {}).get(WORDS)
+    if made_with != file_sha256(captions / WORDS):
         raise DataError(
             f"{archive} speaks of another vocabulary than {captions / 'vocabulary.txt'}. Run the archive stage again."
         )

@@ -18,7 +18,7 @@ from cocu.config import Config, digest
 from cocu.device import attention_backend, pick_device
 from cocu.evaluate.score import validation_miou
 from cocu.io import code_fingerprint, file_sha256, read_json, write_text
-from cocu.layout import CURVE
+from cocu.layout import CURVE, WORDS
 from cocu.log import RunCard, progress, say
 from cocu.model.groupvit import GroupViT
 from cocu.model.hub import save_model
@@ -139,7 +139,7 @@ def inputs(corpus: Path, captions: Path, archive: Path | None) -> dict[str, Any]
     return {
         "shards": _joined(sorted(str(shard["sha256"]) for shard in read_json(corpus)["shards"])),
         "captions": _joined(map(file_sha256, sorted(captions.glob("*.parquet")))),
-        "vocabulary": file_sha256(captions / "vocabulary.txt"),
+        "vocabulary": file_sha256(captions / WORDS),
         "archive": _joined(map(file_sha256, sorted(archive.glob("*.parquet")))) if archive else None,
         "code": code_fingerprint(__name__),
     }

@@ -115,6 +115,11 @@ def test_a_name_that_is_not_there_is_a_sentence(
     assert capsys.readouterr().err == f"cocu: {said}\n"
 
 
+def test_a_published_clip_is_not_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("stage", "clip", *CC3M) == 2
+    assert capsys.readouterr().err.startswith("cocu: No CLIP is trained here: clip.model is 'ViT-B-16")
+
+
 def test_a_checkpoint_that_is_not_there_is_a_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     given = ("--benchmark", "mini_voc", "--test", tmp_path, "--out", tmp_path / "voc.json")
     assert call("evaluate", *BASE, "--checkpoint", tmp_path / "none", *given) == 3

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import yaml
 
 from cocu.benchmarks.definitions import Benchmark
 from cocu.config import Config, Evaluate, Reference
@@ -18,8 +16,6 @@ from cocu.evaluate import score as score_module
 from cocu.evaluate import stage as evaluate
 from cocu.evaluate.confusion import miou
 from cocu.io import file_sha256
-from cocu.model.groupvit import GroupViT
-from cocu.model.hub import save_model
 from cocu.segment.segmenter import benchmark_segmenter
 
 Make, Write = Callable[..., Benchmark], Callable[..., Path]
@@ -116,18 +112,6 @@ def test_validation_leaves_the_models_mode_and_needs_no_threshold(
     half_dark[:, 8:] = 0  # of no word more than another, so of the first: a threshold would make it background
     one = write_voc([half_dark], [np.full((16, 16), 3)], folder="dark")
     assert score_module.validation_miou(model, normalisation, benchmark, one, 0) == 100.0
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path, model: Any, benchmark_of: Make, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A GroupViT that learned nothing, and the benchmark's YAML where the working directory has it."""
-    torch.manual_seed(0)
-    save_model(tmp_path / "checkpoint", GroupViT(model.config), {})
-    (tmp_path / "config/benchmarks").mkdir(parents=True)
-    fields = benchmark_of().model_dump(mode="json", exclude={"name"})
-    (tmp_path / "config/benchmarks/tiny.yaml").write_text(yaml.safe_dump(fields))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "checkpoint"
 
 
 def test_run_reports_on_test_with_the_threshold_of_val(

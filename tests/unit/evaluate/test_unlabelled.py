@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import yaml
 
 from cocu.benchmarks.check import check, format_report
 from cocu.benchmarks.definitions import Benchmark
@@ -20,8 +18,6 @@ from cocu.errors import DataError, NumericsError
 from cocu.evaluate import score as score_module
 from cocu.evaluate import stage as evaluate
 from cocu.evaluate.score import Score, added, checked_score
-from cocu.model.groupvit import GroupViT
-from cocu.model.hub import save_model
 from cocu.segment.segmenter import Segmenter, benchmark_segmenter
 
 Make, Write = Callable[..., Benchmark], Callable[..., Path]
@@ -96,17 +92,6 @@ def test_nothing_but_such_images_is_an_error(
         added([share])
     with pytest.raises(NumericsError, match="No pixel was scored"):
         score_module.validation_miou(model, normalisation, benchmark, root, 0)
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path, model: Any, benchmark_of: Make, monkeypatch: pytest.MonkeyPatch) -> Path:
-    torch.manual_seed(0)
-    save_model(tmp_path / "checkpoint", GroupViT(model.config), {})
-    (tmp_path / "config/benchmarks").mkdir(parents=True)
-    fields = benchmark_of().model_dump(mode="json", exclude={"name"})
-    (tmp_path / "config/benchmarks/tiny.yaml").write_text(yaml.safe_dump(fields))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "checkpoint"
 
 
 def test_the_result_and_the_last_line_say_how_many(

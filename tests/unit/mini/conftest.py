@@ -3,6 +3,9 @@
 import pytest
 
 from cocu.config import Config, validate
+from tests.unit.clip.conftest import clip, corpus
+
+__all__ = ["clip", "corpus"]
 
 
 def tiny_config() -> Config:

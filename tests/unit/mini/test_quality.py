@@ -16,6 +16,7 @@ from cocu.mini.quality import join_truth, measure, measure_sources, run
 from cocu.mini.truth import Truth, write_truth
 from cocu.pairs.tables import CAPTIONS, Archive, keys_sha256, write_archive, write_table
 from cocu.sections import Prompts
+from tests.unit.report.conftest import two_arms
 
 NAMES = ("dog", "cat", "sky", "brick wall")
 VOCABULARY = ["photo", "dog", "brick wall", "sky"]  # no cat: it cannot be recalled, and counts
@@ -32,15 +33,7 @@ ARCHIVE = Archive(  # dog, brick wall, sky | brick wall
 @pytest.fixture
 def config() -> Config:
     """Two arms, of which the treatment draws two concepts."""
-    return validate(
-        {
-            "experiment": "small",
-            "seeds": [1, 2],
-            "arms": {"groupvit": {}, "cocu": {"train": {"prompts": {"source": "archive", "count": 2}}}},
-            "model": {"stem": "patch", "stages": [{"depth": 0, "group_tokens": 8}]},
-            "evaluate": {"benchmarks": ["mini_context"]},
-        }
-    )
+    return two_arms()
 
 
 def test_caption_by_hand() -> None:

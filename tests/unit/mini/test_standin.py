@@ -10,27 +10,13 @@ from cocu.clip.encoder import build_stand_in, stand_in_tokenizer
 from cocu.config import Config, StandIn
 from cocu.errors import DataError
 from cocu.io import read_json
-from cocu.mini import build, standin
+from cocu.mini import standin
 from tests.unit.clip.conftest import tiny_config
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def config() -> Config:
     return tiny_config()
-
-
-@pytest.fixture(scope="module")
-def corpus(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("web")
-    build.run(config, corpus="web", out=folder, truth=None)
-    return folder / "manifest.json"
-
-
-@pytest.fixture(scope="module")
-def clip(config: Config, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clip")
-    standin.run(config, corpus=corpus, out=folder)
-    return folder
 
 
 def test_shortened_texts_are_exact() -> None:

@@ -15,8 +15,7 @@ SHARES = ("precision", "recall", "recall_missing")
 MIOU = {"groupvit": (10.0, 20.0), "cocu": (15.0, 27.0), "one_label": (8.0, 8.0)}  # by seed 1, 2
 
 
-@pytest.fixture
-def config() -> Config:
+def two_arms() -> Config:
     return validate(
         {
             "experiment": "small",
@@ -27,6 +26,11 @@ def config() -> Config:
             "train": {"validate_every": 10},
         }
     )
+
+
+@pytest.fixture
+def config() -> Config:
+    return two_arms()
 
 
 @pytest.fixture
