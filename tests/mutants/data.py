@@ -138,6 +138,24 @@ DATA = (
         ("unit: too long is well", "np.abs(lengths - 1) <= UNIT", "1 - lengths <= UNIT"),
     ),
     *changes(
+        "cocu/weights.py",
+        ("tests/unit/model/test_groupvit.py", f"{CLIP}/test_encoder.py"),
+        ("weights: any format is read", 'description.get("format") != form', "False"),
+        ("weights: a cut file is a traceback", "except (OSError, SafetensorError)", "except OSError"),
+        ("weights: a missing file is a traceback", "except (OSError, SafetensorError)", "except SafetensorError"),
+    ),
+    *changes(
+        "cocu/config.py",
+        ("tests/unit/test_config.py", "tests/unit/cli/test_stage.py"),
+        ("config: a suggestion has a full stop too", 'line.endswith((".", "?"))', 'line.endswith(".")'),
+        ("config: a sentence without its end", 'else "."\n\n\ndef merge', 'else ""\n\n\ndef merge'),
+    ),
+    *changes(
+        "cocu/io.py",
+        ("tests/unit/test_io.py", "tests/unit/cli/test_stage.py"),
+        ("io: no hash, and a traceback", 'Make it first, or give another path.") from error', '") from error'),
+    ),
+    *changes(
         "cocu/layout.py",
         ("tests/unit/cli/test_stage.py",),
         ("layout: every seed trains on one corpus", 'f"train{seed}" if self.mini', '"train0" if self.mini'),

@@ -83,6 +83,11 @@ def test_a_mistake_is_a_sentence_that_names_the_key(over: dict[str, Any], said: 
     assert message(**over).startswith(said)
 
 
+def test_a_sentence_ends_once() -> None:
+    assert message(run_arms=["groupvit", "cocoo"]).endswith("not in arms; did you mean 'cocu'?")
+    assert message(run_arms=["groupvit", "x"]).endswith("not in arms.")
+
+
 SHARDS: dict[str, Any] = {  # laid over the mini experiment
     "corpus": {"kind": "shards", "shards": "{0..1}.tar"},
     "clip": {"model": "ViT-B-16", "pretrained": "laion2b_s34b_b88k"},
