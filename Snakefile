@@ -1,6 +1,6 @@
 """One experiment of cocu, from image-text pairs to tables and figures: `snakemake --cores all --resources gpu=8`.
 
-The configuration decides everything; config/config.yaml explains each key. The rules call `cocu VERB` and pass paths.
+The configuration decides everything; config/config.yaml explains each key. The rules call `cocu stage NAME`; the paths are cocu.layout's.
 """
 
 import sys
@@ -11,7 +11,8 @@ from snakemake.utils import min_version, validate
 
 from cocu import config as settings
 from cocu.errors import CocuError
-from cocu.io import code_fingerprint, write_text
+from cocu.io import write_text
+from cocu.yaml_file import read_yaml
 
 min_version("9.8")
 
@@ -21,7 +22,7 @@ configfile: "config/config.yaml"
 
 try:
     for file in workflow.configfiles:
-        settings.read_yaml(Path(file))  # stricter than Snakemake's own reading: no key twice
+        read_yaml(Path(file))  # stricter than Snakemake's own reading: no key twice
     CFG = settings.validate(config)
 except CocuError as error:
     raise WorkflowError(str(error))

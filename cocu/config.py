@@ -7,20 +7,18 @@ Unknown keys are errors that suggest the nearest known one. An *arm* is a named 
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 import math
 import typing
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from cocu.data_sections import Clip, Corpus, Curate, MiniWorld, Search, StandIn, Vocabulary
+from cocu.data_sections import Clip, Corpus, Curate, DataSet, MiniWorld, Search, StandIn, Vocabulary
 from cocu.errors import ConfigError
-from cocu.fit import arm_mistakes, data_mistakes, override_mistakes
+from cocu.fit import arm_mistakes, data_mistakes, evaluation_mistakes, override_mistakes
 from cocu.sections import (
     Augment,
     Device,
@@ -39,6 +37,7 @@ from cocu.sections import (
     refuse,
     repeated,
 )
+from cocu.yaml_file import merge, read_yaml
 
 __all__ = [
     "Augment",
@@ -46,6 +45,8 @@ __all__ = [
     "Config",
     "Corpus",
     "Curate",
+    "DataConfig",
+    "DataSet",
     "Device",
     "Evaluate",
     "Fraction",
@@ -62,21 +63,34 @@ __all__ = [
     "StandIn",
     "Train",
     "Vocabulary",
-    "digest",
     "dump",
     "json_schema",
     "load",
-    "merge",
-    "read_yaml",
+    "read",
     "suggest",
     "validate",
+    "validate_data",
 ]
 
-ARM_SECTIONS = ("model", "train")  # what an arm may override
+ARM_SECTIONS = ("clip", "curate", "model", "train")  # what an arm may override
 ONE_LABEL = "one_label"  # results of the treatment painted with one label an image; no arm may have the name
 
 
-class Config(Section):
+class DataConfig(Section):
+    """What curation reads: the pairs, the CLIP that sees them, and how their concepts are found."""
+
+    device: Device = "auto"
+    corpus: Corpus = Corpus()
+    clip: Clip = Clip()
+    curate: Curate = Curate()
+
+    @model_validator(mode="after")
+    def _data_fits(self) -> Self:
+        refuse(data_mistakes(self.corpus, self.clip, self.curate))
+        return self
+
+
+class Config(DataConfig):
     """Everything that decides a result. Arms x seeds x benchmarks is the experiment; references have no seeds.
 
     run_arms names the arms that run; the others are checked no further and dropped, so that an overlay can leave out
@@ -88,10 +102,6 @@ class Config(Section):
     run_arms: tuple[Name, ...] = ()
     arms: dict[Name, dict[str, Any]] = Field(min_length=1)
     references: dict[Name, Reference] = Field(default_factory=dict)
-    device: Device = "auto"
-    corpus: Corpus = Corpus()
-    clip: Clip = Clip()
-    curate: Curate = Curate()
     model: Model
     train: Train = Train()
     evaluate: Evaluate
@@ -118,7 +128,7 @@ class Config(Section):
                 f"'{taken[0]}' is the name of another row of the tables: give the arm or reference another"
             )
         refuse([repeated("seeds", self.seeds), repeated("run_arms", self.run_arms)])
-        refuse([*data_mistakes(self.corpus, self.clip, self.curate, self.evaluate), *self._arms_mistakes()])
+        refuse(self._arms_mistakes())
         for name, reference in self.references.items():
             if reference.clip == "stand-in" != self.clip.model:
                 raise ValueError(f"references.{name} is the stand-in CLIP, which is not trained here: name another")
@@ -127,21 +137,22 @@ class Config(Section):
     def _arms_mistakes(self) -> list[str]:
         """With the arm's name, unless the arms share it: then it is the sections' own, and told once."""
         shared = arm_mistakes(self.corpus, self.model, self.train)
-        told: dict[str, None] = {}
+        told = dict.fromkeys(evaluation_mistakes(self.corpus, self.evaluate))
         for name, override in self.arms.items():
             try:
                 arm = self._override(name)
             except ValueError as error:
                 told[str(error)] = None
                 continue
-            found = arm_mistakes(arm.corpus, arm.model, arm.train) + override_mistakes(override, arm.train.prompts)
+            found = [*data_mistakes(arm.corpus, arm.clip, arm.curate), *arm_mistakes(arm.corpus, arm.model, arm.train)]
+            found += override_mistakes(override, arm.train.prompts)
             told |= {mistake if mistake in shared else f"arm '{name}': {mistake}": None for mistake in found}
         return list(told)
 
     def _override(self, name: str) -> Config:
         override = self.arms[name]
         if extra := sorted(set(override) - set(ARM_SECTIONS)):
-            raise ValueError(f"arm '{name}' overrides {', '.join(extra)}; it may override {' and '.join(ARM_SECTIONS)}")
+            raise ValueError(f"arm '{name}' overrides {', '.join(extra)}; it may override {', '.join(ARM_SECTIONS)}")
         sections = {}
         for key in override:
             section: Section = getattr(self, key)
@@ -159,64 +170,14 @@ class Config(Section):
             raise ConfigError(f"No arm '{name}' in the configuration{suggest(name, self.arms)}")
         return self._override(name)
 
-    def fingerprint(self, *paths: str) -> str:
-        """12 hex digits that change when a value under one of the paths (`train`, `corpus.mini`) changes."""
-        data = self.model_dump(mode="json")
-        return digest({path: _lookup(data, path) for path in paths or data})
 
-
-def _lookup(data: Any, path: str) -> Any:
-    for key in path.split("."):
-        data = data[key]
-    return data
-
-
-def digest(value: object) -> str:
-    """12 hex digits of a JSON-able value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+_REST = Config.model_fields.keys() - DataConfig.model_fields.keys()
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """The end of a sentence: `; did you mean 'x'?` for the nearest known word, or its full stop."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{near[0]}'?" if near else "."
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid on `base`: mappings merge key by key, everything else is replaced (as Snakemake does it)."""
-    out = dict(base)
-    for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(out.get(key), Mapping):
-            out[key] = merge(out[key], value)
-        else:
-            out[key] = value
-    return out
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader, but a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping from a file; duplicate keys, tags and non-mappings are `ConfigError`s."""
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
-    except OSError as error:
-        raise ConfigError(f"Cannot read the configuration file {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} must hold a mapping of keys to values, not {type(data).__name__}.")
-    return data
 
 
 def validate(data: Mapping[str, Any]) -> Config:
@@ -227,12 +188,25 @@ def validate(data: Mapping[str, Any]) -> Config:
         raise ConfigError(_sentences(error)) from error
 
 
-def load(paths: Iterable[Path]) -> Config:
-    """The configuration from files, later ones laid over earlier ones."""
+def validate_data(data: Mapping[str, Any]) -> DataConfig:
+    """What of plain data curation reads; the rest of an experiment's keys may be there, and is not looked at."""
+    try:
+        return DataConfig.model_validate({key: data[key] for key in data if key not in _REST})
+    except ValidationError as error:
+        raise ConfigError(_sentences(error)) from error
+
+
+def read(paths: Iterable[Path]) -> dict[str, Any]:
+    """Plain data from files, later ones laid over earlier ones."""
     data: dict[str, Any] = {}
     for path in paths:
         data = merge(data, read_yaml(path))
-    return validate(data)
+    return data
+
+
+def load(paths: Iterable[Path]) -> Config:
+    """The configuration from files, later ones laid over earlier ones."""
+    return validate(read(paths))
 
 
 def dump(config: Config) -> str:
@@ -262,7 +236,8 @@ def _sentence(error: Any, path: str, loc: tuple[Any, ...], who: str) -> str:
     if error["type"] == "missing":
         return f"The key {path} is missing. Add it (config/config.yaml explains every key)."
     if error["type"] == "value_error":  # a check of ours, which says itself what is wrong
-        who = f"{path}: " if loc[:1] == ("references",) else who  # there are several, and the check sees but one
+        several = loc[:1] == ("references",) or loc[:2] == ("corpus", "sets")  # and the check sees but one
+        who = f"{path}: " if several else who
         return "\n".join(f"{who}{_ended(line)}" for line in str(error["ctx"]["error"]).splitlines())
     if error["type"] in ("float_type", "int_type") and _is_number(error["input"]):
         return (

@@ -5,6 +5,9 @@ As in `cocu.sections`, what cannot work is refused here, with a sentence that na
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from pathlib import Path
 from typing import Annotated, Literal
 
 from braceexpand import braceexpand
@@ -22,9 +25,11 @@ from cocu.sections import (
     Share,
     Switch,
     refuse,
+    repeated,
     reversed_range,
 )
 
+_TAR = re.compile(r"([^\s/'\"=?&]+\.tar)\b")
 SPRITES = 12  # objects of the mini world; a scene shows none twice
 
 
@@ -56,32 +61,86 @@ class MiniWorld(Section):
         return self
 
 
+class DataSet(Section):
+    """One data set of a corpus: WebDataset shards, by the pattern of their paths or addresses.
+
+    A shard is called after its file, and its data set: `cc3m/00000` for data/cc3m/00000.tar of the set cc3m.
+    """
+
+    name: Name
+    shards: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _shards_have_names(self) -> DataSet:
+        try:
+            names = self.shard_names()
+        except ValueError as error:
+            raise ValueError(
+                f"the shards of '{self.name}' are no pattern ({error}): write one such as "
+                "data/cc3m/{00000..00331}.tar"
+            ) from error
+        if "" in names:
+            raise ValueError(
+                f"the shard {self.addresses()[names.index('')]} of '{self.name}' names no .tar file, after which its "
+                "pairs are called: correct the pattern"
+            )
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            same = [address for address, name in zip(self.addresses(), names, strict=True) if name == twice[0]]
+            raise ValueError(
+                f"{same[0]} and {same[1]}, shards of '{self.name}', have the same name, so that keys would clash: "
+                "rename one of them, or make two sets of them"
+            )
+        return self
+
+    def addresses(self) -> list[str]:
+        """The path or address of every shard, in order."""
+        return list(braceexpand(self.shards))
+
+    def shard_names(self) -> list[str]:
+        """The name of every shard, in order: its file's, without the ending; empty where an address has none."""
+        return [_shard_name(address) for address in self.addresses()]
+
+
 class Corpus(Section):
     """Where the image-text pairs come from."""
 
     kind: Literal["mini", "shards"] = "mini"
     name: Name = "mini"
-    shards: str = ""
+    sets: tuple[DataSet, ...] = ()
     lenient: Switch = False
     max_bad: Fraction = 0.05
     mini: MiniWorld = MiniWorld()
 
     @model_validator(mode="after")
-    def _shards_are_named(self) -> Corpus:
-        if self.kind == "shards" and not self.shards:
-            raise ValueError("corpus.kind 'shards' needs corpus.shards, a path such as data/cc3m/{00000..00331}.tar")
-        if self.kind == "mini" and self.shards:
+    def _sets_are_given(self) -> Corpus:
+        if self.kind == "shards" and not self.sets:
             raise ValueError(
-                f"corpus.shards is '{self.shards}', and corpus.kind 'mini' composes its own: set corpus.kind to "
-                "'shards', or corpus.shards to ''"
+                "corpus.kind 'shards' needs corpus.sets, data sets such as "
+                "[{name: cc3m, shards: 'data/cc3m/{00000..00331}.tar'}]"
             )
-        try:
-            list(braceexpand(self.shards))
-        except ValueError as error:
+        if self.kind == "mini" and self.sets:
             raise ValueError(
-                f"corpus.shards is no pattern ({error}): write one such as data/cc3m/{{00000..00331}}.tar"
-            ) from error
+                f"corpus.sets names '{self.sets[0].name}', and corpus.kind 'mini' composes its own: set corpus.kind to "
+                "'shards', or corpus.sets to []"
+            )
+        refuse([repeated("corpus.sets", [one.name for one in self.sets])])
         return self
+
+    def addresses(self) -> list[str]:
+        """The path or address of every shard of every set, in order."""
+        return [address for one in self.sets for address in one.addresses()]
+
+
+def is_remote(address: str) -> bool:
+    """Whether a shard is no file of this machine: an address that fsspec opens, or `pipe:COMMAND`."""
+    return address.startswith("pipe:") or "://" in address
+
+
+def _shard_name(address: str) -> str:
+    if not is_remote(address):
+        return Path(address).stem
+    names = _TAR.findall(address)
+    return Path(names[-1]).stem if names else ""
 
 
 class StandIn(Section):

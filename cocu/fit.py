@@ -16,11 +16,13 @@ from cocu.sections import Evaluate, Model, Prompts, Train
 FEWEST_LAYERS = 2  # the first is never dropped, and the last has the whole of model.drop_path
 PUBLISHED = ("voc", "context", "coco_object", "imagenet_s_50", "imagenet_s_300", "coco_stuff", "cityscapes", "ade20k")
 COLDEST = 0.01  # the factor on similarities, its inverse, is at most 100
+SHARED = ("clip.stand_in", "clip.shards_per_job", "clip.threads", "curate.shards_per_job", "curate.threads")
+OF_ARCHIVES = ("clip.model", "clip.pretrained", "clip.batch_size", "curate.search", "curate.compat", "curate.pool")
 RANKED = ("sampling", "temperature", "replacement")  # keys of train.prompts that order or weigh an archive's concepts
 
 
-def data_mistakes(corpus: Corpus, clip: Clip, curate: Curate, evaluate: Evaluate) -> list[str]:
-    """What no arm has a part in."""
+def data_mistakes(corpus: Corpus, clip: Clip, curate: Curate) -> list[str]:
+    """What curation asks for and cannot have; with an arm applied, or of all of them."""
     mistakes = [
         f"curate.vocabulary.exclude_benchmarks names '{name}', and class names are known of {', '.join(PUBLISHED)}: "
         "correct or remove it"
@@ -39,14 +41,19 @@ def data_mistakes(corpus: Corpus, clip: Clip, curate: Curate, evaluate: Evaluate
         )
     if corpus.kind == "mini":
         mistakes += _mini_mistakes(corpus, clip, curate)
-        mistakes += [
-            f"evaluate.benchmarks names '{name}', whose photographs corpus.kind 'mini' does not compose: write "
-            f"'mini_{name}'"
-            for name in evaluate.benchmarks
-            if name in PUBLISHED
-        ]
     elif clip.model == "stand-in":
         mistakes.append("clip.model 'stand-in' learns from the mini corpus; name an open_clip model, e.g. ViT-B-16")
+    return mistakes
+
+
+def evaluation_mistakes(corpus: Corpus, evaluate: Evaluate) -> list[str]:
+    """What no arm has a part in."""
+    mistakes = [
+        f"evaluate.benchmarks names '{name}', whose photographs corpus.kind 'mini' does not compose: write "
+        f"'mini_{name}'"
+        for name in evaluate.benchmarks
+        if corpus.kind == "mini" and name in PUBLISHED
+    ]
     if corpus.kind != "mini" and evaluate.backgrounds:
         mistakes.append(
             f"evaluate.backgrounds is {list(evaluate.backgrounds)}, to be chosen from on val images, which only "
@@ -93,20 +100,38 @@ def arm_mistakes(corpus: Corpus, model: Model, train: Train) -> list[str]:
 
 
 def override_mistakes(override: Mapping[str, Any], prompts: Prompts) -> list[str]:
-    """What an arm sets of train.prompts that its source, in the resolved `prompts`, does not use.
+    """What an arm sets of its curation and of train.prompts that its source, in the resolved `prompts`, does not use.
 
     Concepts of captions and the true ones have no rank: each is drawn alike and once, which `uniform` rightly says.
     """
-    train = override.get("train")
-    given = train.get("prompts") if isinstance(train, Mapping) else None
-    if prompts.source == "archive" or not isinstance(given, Mapping):
-        return []
-    return [
+    mistakes = [
+        f"{path} decides how jobs run, not what they make, and is one for all arms: set it outside of the arm"
+        for path in SHARED
+        if _given(override, path) is not None
+    ]
+    if prompts.source == "archive":
+        return mistakes
+    archives = [path for path in OF_ARCHIVES if _given(override, path) is not None]
+    mistakes += [
+        f"{path} is given and has no effect, since train.prompts.source is '{prompts.source}', which no archive is "
+        "read for: remove the key, or set source to 'archive'"
+        for path in archives
+    ]
+    given = _given(override, "train.prompts")
+    if not isinstance(given, Mapping):
+        return mistakes
+    return mistakes + [
         f"train.prompts.{key} is {given[key]!r} and has no effect, since train.prompts.source is '{prompts.source}', "
         "whose concepts have no rank: remove the key, or set source to 'archive'"
         for key in RANKED
         if key in given and (key, given[key]) != ("sampling", "uniform")
     ]
+
+
+def _given(override: Any, path: str) -> Any:
+    for key in path.split("."):
+        override = override.get(key) if isinstance(override, Mapping) else None
+    return override
 
 
 def _mini_mistakes(corpus: Corpus, clip: Clip, curate: Curate) -> list[str]:

@@ -1,11 +1,10 @@
-"""Files at the edge: atomic writes, hashes, manifests, and the fingerprint of the code that a stage runs.
+"""Files at the edge: atomic writes, hashes and manifests.
 
 Everything is written under a temporary name and renamed, so that a file that exists is whole.
 """
 
 from __future__ import annotations
 
-import ast
 import errno
 import hashlib
 import json
@@ -17,13 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from cocu.errors import DataError, EnvironmentFault
-
-# Modules that carry values, files or messages but decide no number: a stage's fingerprint leaves them out, since the
-# values they carry are fingerprinted by configuration section.
-PLUMBING = frozenset(
-    {"cocu.cli", "cocu.config", "cocu.data_sections", "cocu.errors", "cocu.fit", "cocu.io", "cocu.layout"}
-    | {"cocu.log", "cocu.rand_augment", "cocu.sections"}
-)
 
 
 @contextmanager
@@ -89,40 +81,3 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}. Make it first, or give another path.") from error
-
-
-def code_fingerprint(module: str) -> str:
-    """12 hex digits of the sources of `module` and of everything it imports from `cocu`, plumbing aside.
-
-    Snakemake does not see edits in a package that a shell command calls; a rule passes this as a parameter instead.
-    """
-    root = Path(__file__).parent.parent
-    seen: set[str] = set()
-    todo = [module]
-    while todo:
-        name = todo.pop()
-        if name in seen or name in PLUMBING or not (path := _source(root, name)):
-            continue
-        seen.add(name)
-        todo += _imports(path)
-    joined = hashlib.sha256()
-    for name in sorted(seen):
-        path = _source(root, name)
-        assert path is not None
-        joined.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return joined.hexdigest()[:12]
-
-
-def _source(root: Path, module: str) -> Path | None:
-    base = root.joinpath(*module.split("."))
-    return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
-
-
-def _imports(path: Path) -> list[str]:
-    names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            names += [a.name for a in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
-    return [n for n in names if n.startswith("cocu.")]

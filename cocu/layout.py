@@ -6,30 +6,85 @@ The rules of the workflow, the stages that they call and the reports ask here. A
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cocu import variants
 from cocu.config import ONE_LABEL, Config, suggest
 from cocu.errors import ConfigError
 from cocu.weights import DESCRIPTION, WEIGHTS
 
 MANIFEST = "manifest.json"  # of a folder that a stage fills; written last
 WORDS = "vocabulary.txt"  # of a folder of captions: a concept a line
+QUARANTINE = "quarantine.jsonl"  # of a corpus that is read leniently: a line for everything that is set aside
 CURVE = "curve.csv"  # of a checkpoint
-PROMPT_FOLDERS = {"caption": None, "archive": "archive", "truth": "oracle"}  # train.prompts.source -> folder
 WEB = "web"  # the mini corpus that the stand-in CLIP learns from
 
 
+def side_car(folder: Path, shard: str) -> Path:
+    """What a folder of captions, archives or an index holds of the shard `SET/SHARD`."""
+    return folder / f"{shard}.parquet"
+
+
+def rows(folder: Path, shard: str) -> Path:
+    """The embeddings of a shard's images."""
+    return folder / f"{shard}.npy"
+
+
+def vectors_manifest(vectors: Path) -> Path:
+    """What the vectors of a vocabulary were made from."""
+    return vectors.with_suffix(".json")
+
+
+def scenes(folder: Path, shard: str) -> Path:
+    """The truth of a mini corpus's shard."""
+    return folder / f"{shard}.npz"
+
+
+def tar(folder: Path, shard: str) -> Path:
+    """A shard that is composed here."""
+    return folder / f"{shard}.tar"
+
+
 @dataclass(frozen=True)
-class Curation:
-    """The folder of a corpus's curation: that of a workflow, or one that `cocu curate` writes."""
+class Corpus:
+    """The folder of a corpus: its manifest, and where the pairs lie in its tars."""
 
     root: Path
 
     @property
+    def manifest(self) -> Path:
+        return self.root / MANIFEST
+
+    @property
+    def index(self) -> Path:
+        """SET/SHARD.parquet: a tar's index, so that no later stage walks through its headers."""
+        return self.root / "index"
+
+    @property
+    def shards(self) -> Path:
+        """SET/SHARD.tar of a mini corpus."""
+        return self.root / "shards"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.root / QUARANTINE
+
+
+@dataclass(frozen=True)
+class Curation:
+    """The folder of a corpus's curation, of a workflow or of `cocu curate`; what it shares with another lies there."""
+
+    root: Path
+    captions_of: Path | None = None
+    embeddings_of: Path | None = None
+    vocabulary_of: Path | None = None
+
+    @property
     def captions(self) -> Path:
-        """SHARD.parquet, vocabulary.txt and manifest.json."""
-        return self.root / "captions"
+        """SET/SHARD.parquet, vocabulary.txt and manifest.json."""
+        return (self.captions_of or self.root) / "captions"
 
     @property
     def words(self) -> Path:
@@ -37,26 +92,18 @@ class Curation:
 
     @property
     def embeddings(self) -> Path:
-        """SHARD.npy, and what is below."""
-        return self.root / "embeddings"
+        """SET/SHARD.npy, and the manifests of the blocks."""
+        return (self.embeddings_of or self.root) / "embeddings"
 
     @property
     def vectors(self) -> Path:
         """Of the vocabulary."""
-        return self.embeddings / "vocabulary.npy"
-
-    def embedded(self, block: int | str) -> Path:
-        """What says that a block of shards is embedded."""
-        return self.embeddings / f"{block}.json"
+        return (self.vocabulary_of or self.root) / "vocabulary.npy"
 
     @property
     def archive(self) -> Path:
-        """SHARD.parquet and manifest.json."""
+        """SET/SHARD.parquet and manifest.json."""
         return self.root / "archive"
-
-    def archived(self, block: int | str) -> Path:
-        """What says that a block of the archive is made."""
-        return self.archive / "blocks" / f"{block}.json"
 
     @property
     def oracle(self) -> Path:
@@ -68,9 +115,25 @@ class Curation:
         return self.root / "quality.json"
 
     @property
-    def corpus(self) -> Path:
-        """The manifest that `cocu curate` keeps beside; a workflow's lies with the experiment."""
-        return self.root / "corpus" / MANIFEST
+    def corpus(self) -> Corpus:
+        """The corpus that `cocu curate` keeps beside; a workflow's lies with the experiment."""
+        return Corpus(self.root / "corpus")
+
+    @property
+    def state(self) -> Path:
+        """Finished parts that `cocu curate` goes on from; a workflow's lie with the experiment."""
+        return self.root / "state"
+
+
+def block(folder: Path, number: int | str) -> Path:
+    """What says that a block of shards of a folder is made."""
+    return folder / "blocks" / f"{number}.json"
+
+
+def blocks(shards: Iterable[str], size: int) -> list[list[str]]:
+    """Shards in blocks of `size`, sorted by name, so that the order in which a manifest lists them changes nothing."""
+    ordered = sorted(shards)
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
 @dataclass(frozen=True)
@@ -111,12 +174,23 @@ class Experiment:
         """The corpus that a seed trains on: its own in the mini experiment, the one there is otherwise."""
         return f"train{seed}" if self.mini else self.config.corpus.name
 
-    def corpus(self, corpus: str) -> Path:
-        """A corpus's manifest; its shards lie beside."""
-        return self.root / "corpus" / corpus / MANIFEST
+    def corpus(self, corpus: str) -> Corpus:
+        return Corpus(self.root / "corpus" / corpus)
+
+    def shards(self, corpus: str) -> list[str]:
+        """The shards of a corpus in order, each `SET/SHARD`; a mini corpus is one set, called as it is."""
+        section = self.config.corpus
+        if not self.mini:
+            return [f"{one.name}/{name}" for one in section.sets for name in one.shard_names()]
+        pairs = section.mini.web_pairs if corpus == WEB else section.mini.train_pairs
+        return [f"{corpus}/{number:05d}" for number in range(-(-pairs // section.mini.pairs_per_shard))]
+
+    def blocks(self, corpus: str, size: int) -> list[list[str]]:
+        """The shards of a corpus in blocks that are one job's each, sorted by name."""
+        return blocks(self.shards(corpus), size)
 
     def truth(self, corpus: str) -> Path:
-        """What the scenes of a mini corpus show: SHARD.npz."""
+        """What the scenes of a mini corpus show: SET/SHARD.npz."""
         return self.root / "truth" / corpus
 
     def benchmarks(self, split: str) -> Path:
@@ -138,13 +212,21 @@ class Experiment:
         """The folder of the stand-in CLIP; None for a published one."""
         return self.root / "clip" if self.stand_in else None
 
-    def curation(self, corpus: str) -> Curation:
-        return Curation(self.root / "curation" / corpus)
+    def curation(self, corpus: str, like: Config | None = None) -> Curation:
+        """A corpus's curation as the configuration `like`, an arm's for one, asks for it; else as the experiment's."""
+        parts = (variants.ARCHIVE, variants.CAPTIONS, variants.EMBEDDINGS, variants.VOCABULARY)
+        names = [corpus + variants.suffix(self.config, like or self.config, part) for part in parts]
+        return Curation(*(self.root / "curation" / name for name in names))
 
     def prompts(self, arm: str, seed: int | str) -> Path | None:
         """The folder that an arm's prompts are drawn from; None for the captions' own concepts."""
-        folder = PROMPT_FOLDERS[self.config.arm(arm).train.prompts.source]
-        return self.curation(self.corpus_of(seed)).root / folder if folder else None
+        config = self.config.arm(arm)
+        here = self.curation(self.corpus_of(seed), config)
+        return {"caption": None, "archive": here.archive, "truth": here.oracle}[config.train.prompts.source]
+
+    def kept(self, stage: str, name: str) -> Path:
+        """Finished parts of a stage's results, which are no output: a killed job finds them again."""
+        return self.root / "state" / stage / name
 
     @property
     def checkpoints(self) -> Path:
@@ -156,7 +238,7 @@ class Experiment:
 
     def state(self, arm: str, seed: int | str) -> Path:
         """The training states, which are no output: a killed job finds them again."""
-        return self.root / "state" / arm / str(seed)
+        return self.kept("train", arm) / str(seed)
 
     def reference(self, name: str) -> Path | None:
         """The model folder of a reference: the user's own, or what a rule imports; None for a CLIP."""
@@ -190,9 +272,10 @@ class Experiment:
 
     @property
     def qualities(self) -> list[Path]:
-        """The archive's quality of every corpus that is trained on (mini only)."""
+        """The quality of the treatment's archive of every corpus that is trained on (mini only)."""
+        treatment = self.config.arm(self.config.report.treatment)
         corpora = sorted({self.corpus_of(seed) for seed in self.config.seeds})
-        return [self.curation(corpus).quality for corpus in corpora] if self.mini else []
+        return [self.curation(corpus, treatment).quality for corpus in corpora] if self.mini else []
 
     @property
     def tables(self) -> Path:

@@ -12,8 +12,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from cocu.config import Fraction, Name, Section, digest, read_yaml, suggest
+from cocu.config import Fraction, Name, Section, suggest
 from cocu.errors import ConfigError
+from cocu.stamp import digest
+from cocu.yaml_file import read_yaml
 
 FOLDER = Path("config/benchmarks")
 DESCRIPTION = ("source", "convert", "image_count")  # keys that tell a user about the data, and decide no number

@@ -10,7 +10,8 @@ import typer
 
 from cocu import layout
 from cocu.cli.options import DEFAULT, ConfigFiles, CorpusFile, OutFile, OutFolder
-from cocu.config import Device, load
+from cocu.config import Device, read, validate_data
+from cocu.yaml_file import merge
 
 CURATION = "Curation"
 Curation = Annotated[
@@ -56,7 +57,7 @@ def curate_shards(
 
     options = {
         "device": device,
-        "corpus": {"kind": "shards", "name": name, "shards": shards, "lenient": lenient},
+        "corpus": {"kind": "shards", "name": name, "sets": [{"name": name, "shards": shards}], "lenient": lenient},
         "clip": {"model": clip, "pretrained": pretrained, "threads": threads},
         "curate": {
             "vocabulary": {"file": str(vocabulary or ""), "min_count": min_count},
@@ -65,7 +66,7 @@ def curate_shards(
             "threads": threads,
         },
     }
-    pipeline.run(pipeline.curation_config(config or [], options), out=out)
+    pipeline.run(validate_data(merge(read(config or []), options)), out=out)
 
 
 @app.command(rich_help_panel=CURATION)
@@ -73,12 +74,12 @@ def vocabulary(corpus: CorpusFile, out: OutFile, config: ConfigFiles = DEFAULT) 
     """Build a vocabulary from the captions, and report which of the benchmarks' class names it holds."""
     from cocu.concepts import overlap
 
-    overlap.run_vocabulary(load(config), corpus=corpus, out=out)
+    overlap.run_vocabulary(validate_data(read(config)), corpus=corpus, out=out)
 
 
 @archives.command()
 def show(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Key of a pair: corpus/shard/sample.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Key of a pair: set/shard/sample.")],
     folder: Curation,
 ) -> None:
     """Show what a pair's caption names, and what the archive adds to it."""

@@ -14,6 +14,8 @@ from cocu.cli.options import DEFAULT, ConfigFiles
 from cocu.config import ONE_LABEL, Config, load
 from cocu.errors import ConfigError
 from cocu.layout import WEB, Experiment
+from cocu.stamp import Store
+from cocu.variants import split
 
 Stage = Literal[
     "corpus",
@@ -106,22 +108,23 @@ def _data(name: str, config: Config, at: Experiment, job: Job) -> None:
 
         if at.clip is None:
             raise ConfigError(f"No CLIP is trained here: clip.model is '{config.clip.model}'.")
-        standin.run(config, corpus=at.corpus(WEB), out=at.clip)
+        standin.run(config, corpus=at.corpus(WEB).manifest, out=at.clip)
     elif at.mini:
         from cocu.mini import build
 
         corpus = job.text("corpus")
-        build.run(config, corpus=corpus, out=at.corpus(corpus).parent, truth=at.truth(corpus))
+        build.run(config, corpus=corpus, out=at.corpus(corpus), truth=None if corpus == WEB else at.truth(corpus))
     else:
         from cocu.pairs import verify
 
         corpus = job.text("corpus")
-        verify.run(config, corpus=corpus, out=at.corpus(corpus).parent)
+        verify.run(config, corpus=corpus, out=at.corpus(corpus), copies=at.kept("corpus", corpus))
 
 
 def _curation(name: str, config: Config, at: Experiment, job: Job) -> None:
-    corpus = job.text("corpus")
-    manifest, here = at.corpus(corpus), at.curation(corpus)
+    called = job.text("corpus")
+    corpus, config = split(config, called)  # the configuration of this curation
+    manifest, here = at.corpus(corpus).manifest, at.curation(corpus, config)
     match name:
         case "captions":
             from cocu.concepts import captions
@@ -130,8 +133,8 @@ def _curation(name: str, config: Config, at: Experiment, job: Job) -> None:
         case "embed":
             from cocu.clip import embed
 
-            block = job.number("block")
-            embed.run_images(config, corpus=manifest, clip=at.clip, block=block, out=here.embedded(block))
+            number, store = job.number("block"), Store(at.kept("embed", called))
+            embed.run_images(config, corpus=manifest, clip=at.clip, number=number, out=here.embeddings, store=store)
         case "embed-vocabulary":
             from cocu.clip import embed
 
@@ -139,8 +142,12 @@ def _curation(name: str, config: Config, at: Experiment, job: Job) -> None:
         case "archive":
             from cocu.curate import archive
 
-            of = {"corpus": manifest, "captions": here.captions, "embeddings": here.embeddings, "out": here.archive}
-            archive.run(config, **of, block=None if job.given["block"] is None else job.number("block"))
+            whole = job.given["block"] is None
+            if whole and len(at.blocks(corpus, config.curate.shards_per_job)) > 1:
+                archive.join_blocks(config, corpus=manifest, curation=here)
+                return
+            part, store = None if whole else job.number("block"), Store(at.kept("archive", called))
+            archive.run(config, corpus=manifest, curation=here, store=store, number=part)
         case "oracle":
             from cocu.mini import truth
 
@@ -156,13 +163,13 @@ def _train(config: Config, at: Experiment, job: Job) -> None:
     from cocu.train import loop
 
     arm, seed = job.text("arm"), job.number("seed")
-    corpus = at.corpus_of(seed)
+    corpus, own = at.corpus_of(seed), config.arm(arm)
     loop.run(
-        config.arm(arm),
+        own,
         arm=arm,
         seed=seed,
-        corpus=at.corpus(corpus),
-        captions=at.curation(corpus).captions,
+        corpus=at.corpus(corpus).manifest,
+        captions=at.curation(corpus, own).captions,
         archive=at.prompts(arm, seed),
         val=at.val,
         out=at.checkpoint(arm, seed),

@@ -14,7 +14,7 @@ from cocu.concepts.benchmark_names import benchmark_names
 from cocu.concepts.captions import clean_captions
 from cocu.concepts.matcher import Matcher, tokens
 from cocu.concepts.vocabulary import build_vocabulary, forms
-from cocu.config import Config
+from cocu.config import DataConfig
 from cocu.io import read_json, write_json, write_text
 from cocu.log import RunCard, progress, say
 from cocu.pairs.shards import manifest_shards
@@ -37,7 +37,7 @@ def format_overlap(report: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def run_vocabulary(config: Config, *, corpus: Path, out: Path) -> None:
+def run_vocabulary(config: DataConfig, *, corpus: Path, out: Path) -> None:
     """Write the vocabulary of a corpus's captions to `out`, one concept a line, and the report to its .json.
 
     `corpus` is the corpus's manifest. The file can be given as curate.vocabulary.file. Raises `DataError` for shards
@@ -45,7 +45,7 @@ def run_vocabulary(config: Config, *, corpus: Path, out: Path) -> None:
     """
     card = RunCard("vocabulary")
     name, shards = str(read_json(corpus)["corpus"]), manifest_shards(corpus)
-    texts = [clean_captions(shard, name) for shard in progress(shards, total=len(shards), what="captions")]
+    texts = [clean_captions(shard) for shard in progress(shards, total=len(shards), what="captions")]
 
     def captions() -> Iterable[str]:
         for text in texts:
@@ -70,7 +70,7 @@ def run_vocabulary(config: Config, *, corpus: Path, out: Path) -> None:
     described = {
         "corpus": name,
         "captions": pairs,
-        "shards": {shard.stem: shard.sha256 for shard in shards},
+        "shards": {shard.shard: shard.sha256 for shard in shards},
         "settings": settings.model_dump(mode="json"),
         "counts": dict(zip(vocabulary, counts, strict=True)),
         "overlap": report,

@@ -1,8 +1,7 @@
-"""The archive stage: captions and embeddings in; for each shard, archive/STEM.parquet out: concepts, scores, clusters.
+"""The archive stage: captions and embeddings in; for each shard, its Parquet file out: concepts, scores, clusters.
 
 Equations 1 and 2 of the design and the clusters of equation 3, a shard at a time. The pool is the corpus itself, or
-another one's curation. A shard that an interrupted run finished is kept when the STEM.made beside it says that it was
-made from the same inputs, settings and code; blocks of shards may be jobs of their own.
+another one's curation. A shard that an interrupted run finished is kept; blocks of shards may be jobs of their own.
 """
 
 from __future__ import annotations
@@ -17,19 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from cocu.config import Config, Curate, digest
+from cocu import layout
+from cocu.config import Curate, DataConfig
 from cocu.curate.cluster import cluster
 from cocu.curate.compat import contained, substrings
 from cocu.curate.expand import expand
 from cocu.curate.rank import PAPER, RELEASED, rank, similarities
 from cocu.device import pick_device
 from cocu.errors import ConfigError, DataError
-from cocu.io import code_fingerprint, file_sha256, read_json, write_json
-from cocu.layout import MANIFEST
+from cocu.io import file_sha256, read_json, write_json
+from cocu.layout import MANIFEST, block, blocks, side_car
 from cocu.log import RunCard, progress
 from cocu.pairs.tables import Archive, join, write_archive
 from cocu.search.engine import Engine, make_engine
 from cocu.search.pool import Curation, Part, check_corpus, load_vocabulary, open_curation
+from cocu.stamp import Store, digest, stamp
 
 Ints = NDArray[np.int64]
 Ids = NDArray[np.uint16]
@@ -63,7 +64,7 @@ def make_pool(parts: Sequence[Part], names: Sequence[str], vocabulary: Floats, e
         bounds = counted[0][start : start + len(part.embeddings) + 1]
         span = slice(bounds[0], bounds[-1])
         known[span] = similarities(vocabulary, part.embeddings.astype(np.float32), bounds - bounds[0], counted[1][span])
-    first = {part.stem: start for part, start in zip(parts, starts[:-1], strict=True)}
+    first = {part.shard: start for part, start in zip(parts, starts[:-1], strict=True)}
     return Pool(engine, captions, (*counted, known), vocabulary, first)
 
 
@@ -87,92 +88,120 @@ def archives(pool: Pool, images: Floats, anchors: Ints, neighbours: Ints, settin
     return Archive(indptr, ranked, scores, cluster(pool.vocabulary, indptr, ranked))
 
 
-def run(config: Config, *, corpus: Path, captions: Path, embeddings: Path, out: Path, block: int | None = None) -> None:
-    """Write the archives of a corpus, and their manifest, into the folder `out`.
+def run(
+    config: DataConfig, *, corpus: Path, curation: layout.Curation, store: Store, number: int | None = None
+) -> None:
+    """Write the archives of a corpus, and their manifest, into `curation.archive`.
 
-    `corpus` is the corpus's manifest or its folder; `captions` and `embeddings` are folders. With `block`, only the
-    archives of that block of curate.shards_per_job shards, and blocks/BLOCK.json instead of the manifest. Raises
-    `DataError` when they are not of one corpus or files have changed since their manifest, `NumericsError` for
-    embeddings whose rows are not the samples or are no finite unit vectors, `ConfigError` for a block beyond the end.
+    `corpus` is the corpus's manifest. With `number`, only the archives of that block of curate.shards_per_job shards,
+    and the block's manifest. Raises `DataError` when captions and embeddings are not of one corpus or files have
+    changed since their manifest, `NumericsError` for embeddings whose rows are not the samples or are no finite unit
+    vectors, `ConfigError` for a block beyond the end.
     """
-    card = RunCard("archive", block=block)
-    ours = open_curation(captions, embeddings)
+    card = RunCard("archive", block=number)
+    ours = open_curation(curation)
     check_corpus(corpus, ours)
     theirs = _pool_of(config, ours)
-    shards = ours.shards if block is None else _block(ours, block, config.curate.shards_per_job)
-    settings = config.curate.model_dump(mode="json", include={"search", "compat"})
-    common = [settings, theirs.inputs(), code_fingerprint(__name__)]
+    shards = list(ours.shards) if number is None else _block(ours, number, config.curate.shards_per_job)
+    common = theirs.inputs()
     vocabulary = load_vocabulary(theirs)
     pool: Pool | None = None
-    written, counts, search = [], Counter[str](), {}
+    entries = []
     with threadpool_limits(config.curate.threads):
         for shard in progress(shards, total=len(shards), what=f"archive of {ours.corpus}, shards"):
-            path = out / f"{shard['stem']}.parquet"
-            made_from = digest([*common, shard["sha256"], ours.blocks.get(str(shard["stem"]))])
+            out = side_car(curation.archive, shard["shard"])
             ours.verify(shard)
-            entry = _kept(path, made_from)
+            own = [shard["sha256"], ours.embedded[shard["shard"]]["sha256"]]
+            made_from = stamp("archive", config, {"pool": digest(common), "shard": [shard["shard"], *own]})
+            part = side_car(Path(), shard["shard"]).as_posix()
+            entry = store.give(part, out, made_from)
             if entry is None:
                 pool = pool or _open(config, theirs, vocabulary)
-                entry = _write(pool, ours, shard, path, config.curate)
-                write_json(path.with_suffix(".made"), {"from": made_from, "entry": entry})
-            counts.update(entry["counts"])
-            written.append({name: entry[name] for name in ("stem", "rows", "sha256")})
-            search = entry["search"]
+                entry = _write(pool, ours, shard, out, config.curate)
+                store.keep(part, out, made_from, entry)
+            entries.append(entry)
+    store.forget_others([side_car(Path(), name).as_posix() for name in ours.names_of_shards()])
+    described = {"entries": entries, "card": card.card()}
+    if number is not None:
+        write_json(block(curation.archive, number), described)
+        return
+    _finish(config, ours, theirs, entries, card)
+
+
+def join_blocks(config: DataConfig, *, corpus: Path, curation: layout.Curation) -> None:
+    """Write the manifest of an archive whose blocks are made. Raises `DataError` when they are not all there."""
+    card, ours = RunCard("archive"), open_curation(curation)
+    check_corpus(corpus, ours)
+    numbers = range(len(blocks(ours.names_of_shards(), config.curate.shards_per_job)))
+    entries = [entry for number in numbers for entry in read_json(block(curation.archive, number))["entries"]]
+    if [entry["shard"] for entry in entries] != ours.names_of_shards():
+        raise DataError(f"The blocks of {curation.archive} are not of the shards of {corpus}. Run the blocks again.")
+    _finish(config, ours, _pool_of(config, ours), entries, card)
+
+
+def _finish(
+    config: DataConfig, ours: Curation, theirs: Curation, entries: Sequence[dict[str, Any]], card: RunCard
+) -> None:
+    """Write the manifest, and delete the archives of shards that the corpus has no more."""
+    folder, counts = ours.at.archive, Counter[str]()
+    for entry in entries:
+        counts.update(entry["counts"])
+    wanted = {side_car(folder, name) for name in ours.names_of_shards()}
+    for stale in [path for path in side_car(folder, "*").parent.rglob("*.parquet") if path not in wanted]:
+        stale.unlink()
     described = {
         "corpus": ours.corpus,
         "pool": {"corpus": theirs.corpus, "images": sum(int(shard["rows"]) for shard in theirs.shards)},
-        "settings": settings,
-        "search": search,
-        "shards": written,
-        "inputs": ours.inputs(),
+        "search": next((entry["search"] for entry in entries if entry["search"]), {}),
+        "shards": [{name: entry[name] for name in ("shard", "rows", "sha256")} for entry in entries],
+        "vocabulary_sha256": ours.vocabulary_sha256,
         "counts": dict(counts),
+        "stamp": stamp("archive", config, {"corpus": digest(ours.inputs()), "pool": digest(theirs.inputs())}),
         "card": card.card(),
     }
-    if block is not None:
-        write_json(out / "blocks" / f"{block}.json", described)
-        return
-    stems = {str(shard["stem"]) for shard in shards}
-    for stale in (p for suffix in ("parquet", "made") for p in out.glob(f"*.{suffix}") if p.stem not in stems):
-        stale.unlink()
-    write_json(out / MANIFEST, described)
+    write_json(folder / MANIFEST, described)
 
 
-def _pool_of(config: Config, ours: Curation) -> Curation:
+def _pool_of(config: DataConfig, ours: Curation) -> Curation:
     """The curation that concepts are retrieved from; another corpus's must speak of the same concepts."""
     if not config.curate.pool:
         return ours
-    folder = Path(config.curate.pool)
-    theirs = open_curation(folder / "captions", folder / "embeddings")
+    theirs = open_curation(layout.Curation(Path(config.curate.pool)))
     if theirs.vocabulary_sha256 != ours.vocabulary_sha256:
         raise DataError(
-            f"The pool {folder} has another vocabulary than {ours.captions}. "
-            f"Set curate.vocabulary.file to {folder / 'captions' / 'vocabulary.txt'} and run the captions stage again."
+            f"The pool {config.curate.pool} has another vocabulary than {ours.at.captions}. "
+            f"Set curate.vocabulary.file to {theirs.at.words} and run the captions stage again."
         )
     return theirs
 
 
-def _block(ours: Curation, block: int, size: int) -> Sequence[dict[str, Any]]:
-    shards = ours.shards[block * size : (block + 1) * size]
-    if not shards or block < 0:
+def _block(ours: Curation, number: int, size: int) -> list[dict[str, Any]]:
+    parts = blocks(ours.names_of_shards(), size)
+    if not 0 <= number < len(parts):
         raise ConfigError(
-            f"{ours.corpus} has no block {block} of {size} shards (curate.shards_per_job): it ends before."
+            f"{ours.corpus} has no block {number} of {size} shards (curate.shards_per_job): it ends before."
         )
-    return shards
+    return [shard for shard in ours.shards if shard["shard"] in set(parts[number])]
 
 
-def _open(config: Config, theirs: Curation, vocabulary: Floats) -> Pool:
-    parts = [theirs.part(shard) for shard in theirs.shards]
+def _open(config: DataConfig, theirs: Curation, vocabulary: Floats) -> Pool:
+    parts = [part for shard in theirs.shards if len((part := theirs.part(shard)).keys)]
     device, threads = pick_device(config.device), config.curate.threads
     engine = make_engine([part.embeddings for part in parts], config.curate.search, device, threads)
     return make_pool(parts, theirs.names(), vocabulary, engine, config.curate)
 
 
 def _write(pool: Pool, ours: Curation, shard: dict[str, Any], path: Path, settings: Curate) -> dict[str, Any]:
-    """Write one shard's archive; what its .made and the manifest say of it."""
+    """Write one shard's archive; what the manifest says of it."""
     part = ours.part(shard)
+    if not len(part.keys):  # it is set aside
+        none = np.zeros(0, np.uint16)
+        write_archive(path, part.keys, Archive(np.zeros(1, np.int64), none, np.zeros(0, np.float32), none))
+        counts = dict.fromkeys(("images", "images_without_concepts", "concepts"), 0)
+        return {"shard": part.shard, "rows": 0, "sha256": file_sha256(path), "search": {}, "counts": counts}
     anchors = np.full(len(part.keys), -1, np.int64)
     if not settings.pool:
-        anchors = pool.starts[part.stem] + np.arange(len(part.keys), dtype=np.int64)
+        anchors = pool.starts[part.shard] + np.arange(len(part.keys), dtype=np.int64)
     archive = curate(pool, part.embeddings.astype(np.float32), anchors, settings)
     write_archive(path, part.keys, archive)
     counts = {
@@ -181,14 +210,4 @@ def _write(pool: Pool, ours: Curation, shard: dict[str, Any], path: Path, settin
         "concepts": len(archive.concepts),
     }
     facts = {"search": pool.engine.facts, "counts": counts}
-    return {"stem": part.stem, "rows": len(archive), "sha256": file_sha256(path), **facts}
-
-
-def _kept(path: Path, made_from: str) -> dict[str, Any] | None:
-    """What an earlier run wrote of a shard, if it made the same from the same."""
-    made = path.with_suffix(".made")
-    if not (path.is_file() and made.is_file()):
-        return None
-    found = read_json(made)
-    same = found["from"] == made_from and found["entry"]["sha256"] == file_sha256(path)
-    return dict(found["entry"]) if same else None
+    return {"shard": part.shard, "rows": len(archive), "sha256": file_sha256(path), **facts}

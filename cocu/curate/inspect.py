@@ -20,7 +20,7 @@ from cocu.concepts.matcher import tokens
 from cocu.concepts.vocabulary import forms
 from cocu.errors import DataError
 from cocu.io import read_json
-from cocu.layout import MANIFEST, WORDS
+from cocu.layout import MANIFEST, WORDS, side_car
 from cocu.pairs.tables import ARCHIVE, CAPTIONS, Archive, Ints, csr, read_table
 
 MOST_ADDED = 20
@@ -43,15 +43,15 @@ def show(archive: Path, captions: Path, key: str) -> str:
     Raises `DataError` for a key that is not there, with the nearest ones.
     """
     names = _vocabulary(captions)
-    stem = key.split("/")[1] if key.count("/") >= 2 else ""
-    stems = [str(shard["stem"]) for shard in read_json(captions / MANIFEST)["shards"]]
-    if stem not in stems:
-        raise DataError(f"No pair {key} in {archive}: a key is corpus/shard/sample, and the shards are {_some(stems)}.")
-    shard = _read(archive, captions, stem)
+    name = "/".join(key.split("/")[:2]) if key.count("/") >= 2 else ""
+    known = [str(shard["shard"]) for shard in read_json(captions / MANIFEST)["shards"]]
+    if name not in known:
+        raise DataError(f"No pair {key} in {archive}: a key is set/shard/sample, and the shards are {_some(known)}.")
+    shard = _read(archive, captions, name)
     keys: list[str] = shard.keys.to_pylist()
     if key not in keys:
         near = difflib.get_close_matches(key, keys, n=3)
-        raise DataError(f"No pair {key} in {archive}. Keys of the shard {stem}: {_some(near or keys)}.")
+        raise DataError(f"No pair {key} in {archive}. Keys of the shard {name}: {_some(near or keys)}.")
     i = keys.index(key)
     said = shard.said[1][shard.said[0][i] : shard.said[0][i + 1]].tolist()
     lines = [
@@ -136,14 +136,14 @@ def _vocabulary(captions: Path) -> list[str]:
 
 def _shards(archive: Path, captions: Path) -> Iterator[Shard]:
     for shard in read_json(captions / MANIFEST)["shards"]:
-        yield _read(archive, captions, str(shard["stem"]))
+        yield _read(archive, captions, str(shard["shard"]))
 
 
-def _read(archive: Path, captions: Path, stem: str) -> Shard:
-    ours = read_table(archive / f"{stem}.parquet", ARCHIVE.names)
-    texts = read_table(captions / f"{stem}.parquet", CAPTIONS.names)
+def _read(archive: Path, captions: Path, name: str) -> Shard:
+    path = side_car(archive, name)
+    ours, texts = read_table(path, ARCHIVE.names), read_table(side_car(captions, name), CAPTIONS.names)
     if not ours["key"].equals(texts["key"]):
-        raise DataError(f"{archive / stem}.parquet and the captions have other keys. Run the archive stage again.")
+        raise DataError(f"{path} and the captions have other keys. Run the archive stage again.")
     indptr, concepts = csr(ours, "concepts")
     found = Archive(indptr, concepts, csr(ours, "scores")[1], csr(ours, "clusters")[1])
     return Shard(texts["key"], texts["caption"], csr(texts, "concepts"), found)

@@ -1,6 +1,7 @@
 """The mini corpus: compose the world's shards, and their truth.
 
-Takes the configuration; gives the shards, manifest.json (path, samples and SHA-256 of each) and the truth's files.
+Takes the configuration; gives the shards, manifest.json (path, samples, size and SHA-256 of each), index/ and the
+truth's files.
 Every shard has a random stream of its own, so a draw depends on nothing but the world's seed, what it is for, and its
 number.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import io
 import re
-from contextlib import nullcontext
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,31 @@ from PIL import Image
 
 from cocu.config import Config, MiniWorld
 from cocu.errors import ConfigError
-from cocu.io import atomic_path, file_sha256, write_json
-from cocu.layout import MANIFEST
+from cocu.io import file_sha256, write_json
+from cocu.layout import Corpus, scenes, side_car, tar
 from cocu.log import RunCard, progress
 from cocu.mini.truth import Truth, write_truth
 from cocu.mini.world import NAMES, Scene, Sprites, complete_caption, draw_scene, load_sprites, scene_generator
-from cocu.pairs.shards import write_shard
+from cocu.pairs.index import write_index
+from cocu.pairs.shards import ShardFile, index_shard, manifest_entry, write_shard
+from cocu.stamp import stamp
 
 JPEG_QUALITY = 95
+DRAWS = {"web": "web_pairs", "train": "train_pairs"}  # stream -> the key of its size
 
 
-def run(config: Config, *, corpus: str, out: Path, truth: Path | None) -> None:
-    """Write the corpus named `corpus` to `out`, and its truth to `truth` when that is given.
+def run(config: Config, *, corpus: str, out: Corpus, truth: Path | None) -> None:
+    """Write the corpus named `corpus` to `out`, and its truth to the folder `truth` when that is given.
 
     Raises `ConfigError` for a name that the world does not have.
     """
     card = RunCard("corpus", corpus=corpus)
-    shards, counts = _compose(config.corpus.mini, corpus, out, truth)
-    write_json(out / MANIFEST, {"corpus": corpus, "shards": shards, "counts": counts, "card": card.card()})
+    stream, seed = _parse_name(corpus)
+    made_from = stamp("mini", config, {"corpus": corpus}, f"corpus.mini.{DRAWS[stream]}")
+    shards = _compose(config.corpus.mini, stream, seed, corpus, out, truth)
+    counts = {"pairs": sum(shard["samples"] for shard in shards)}
+    described = {"corpus": corpus, "shards": shards, "counts": counts, "stamp": made_from, "card": card.card()}
+    write_json(out.manifest, described)
 
 
 def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
@@ -60,28 +68,26 @@ def draw_shard(
 
 
 def _compose(
-    world: MiniWorld, corpus: str, out: Path, truth: Path | None
-) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    stream, seed = _parse_name(corpus)
-    pairs = world.web_pairs if stream == "web" else world.train_pairs
-    per_shard = world.pairs_per_shard
-    sprites = load_sprites()
-    shards: list[dict[str, Any]] = []
-    # Folders as a whole: nothing of an earlier, longer run is left in them.
-    with atomic_path(out / "shards") as folder, atomic_path(truth) if truth else nullcontext() as truth_folder:
-        folder.mkdir()
-        if truth_folder:
-            truth_folder.mkdir()
-        numbers = range(-(-pairs // per_shard))
-        for number in progress(numbers, total=len(numbers), what=f"composing {corpus}, shards"):
-            drawn = draw_shard(world, sprites, stream, seed, number, min(per_shard, pairs - number * per_shard))
-            path = folder / f"{number:05d}.tar"
-            samples = write_shard(path, ((name, encode_jpeg(scene.image), text) for name, scene, text in drawn))
-            shards.append({"path": f"shards/{path.name}", "samples": samples, "sha256": file_sha256(path)})
-            if truth_folder:
-                keys = tuple(f"{corpus}/{path.stem}/{name}" for name, _, _ in drawn)
-                write_truth(truth_folder / f"{path.stem}.npz", _truth(keys, [scene for _, scene, _ in drawn]))
-    return shards, {"pairs": sum(s["samples"] for s in shards)}
+    world: MiniWorld, stream: str, seed: int, corpus: str, out: Corpus, truth: Path | None
+) -> list[dict[str, Any]]:
+    """The manifest's entries of the shards, written with their indexes and truth."""
+    pairs, per_shard = getattr(world, DRAWS[stream]), world.pairs_per_shard
+    sprites, shards = load_sprites(), []
+    for folder in filter(None, (out.shards, out.index, truth)):
+        shutil.rmtree(folder, ignore_errors=True)  # nothing of an earlier, longer run is left in them
+    numbers = range(-(-pairs // per_shard))
+    for number in progress(numbers, total=len(numbers), what=f"composing {corpus}, shards"):
+        drawn = draw_shard(world, sprites, stream, seed, number, min(per_shard, pairs - number * per_shard))
+        shard = f"{corpus}/{number:05d}"
+        path, index = tar(out.shards, shard), side_car(out.index, shard)
+        samples = write_shard(path, ((name, encode_jpeg(scene.image), text) for name, scene, text in drawn))
+        write_index(index, index_shard(path))
+        file = ShardFile(path.resolve(), shard, samples, path.stat().st_size, file_sha256(path), index)
+        shards.append(manifest_entry(file, out.root))
+        if truth:
+            keys = tuple(file.key(name) for name, _, _ in drawn)
+            write_truth(scenes(truth, shard), _truth(keys, [scene for _, scene, _ in drawn]))
+    return shards
 
 
 def _truth(keys: tuple[str, ...], scenes: list[Scene]) -> Truth:

@@ -21,7 +21,7 @@ from cocu.config import Config
 from cocu.curate.sample import sample
 from cocu.errors import DataError
 from cocu.io import read_json, write_json
-from cocu.layout import MANIFEST, WORDS
+from cocu.layout import MANIFEST, WORDS, scenes, side_car
 from cocu.log import RunCard
 from cocu.mini.truth import read_truth
 from cocu.pairs.tables import Archive, csr, join, read_archive, read_table
@@ -64,14 +64,12 @@ def run(config: Config, *, corpus: str, truth: Path, captions: Path, archive: Pa
     visible, said = [], []
     names: tuple[str, ...] = ()
     for shard in read_json(captions / MANIFEST)["shards"]:
-        path = captions / f"{shard['stem']}.parquet"
-        scenes, table = read_truth(truth / f"{path.stem}.npz"), read_table(path, ["key", "concepts"])
-        if tuple(table["key"].to_pylist()) != scenes.keys:
-            raise DataError(
-                f"{path} holds other pairs than {truth / path.stem}.npz. Build the corpus and captions again."
-            )
-        names = scenes.names
-        visible.append(scenes.visible)
+        path, shown = side_car(captions, shard["shard"]), scenes(truth, shard["shard"])
+        known, table = read_truth(shown), read_table(path, ["key", "concepts"])
+        if tuple(table["key"].to_pylist()) != known.keys:
+            raise DataError(f"{path} holds other pairs than {shown}. Build the corpus and captions again.")
+        names = known.names
+        visible.append(known.visible)
         said.append(csr(table, "concepts"))
     caption = join(said)
     vocabulary = (captions / WORDS).read_text(encoding="utf-8").splitlines()

@@ -22,7 +22,7 @@ from cocu.clip.encoder import FORMAT, PROMPT, build_stand_in, normalise, stand_i
 from cocu.config import Config, MiniWorld, StandIn
 from cocu.device import CPU, attention_backend
 from cocu.errors import DataError, NumericsError
-from cocu.io import file_sha256, read_json, write_json
+from cocu.io import file_sha256, write_json
 from cocu.layout import MANIFEST
 from cocu.log import RunCard, progress, say
 from cocu.mini.world import NAMES, draw_scene, load_sprites, scene_generator
@@ -93,7 +93,7 @@ def describe(image_size: int) -> dict[str, Any]:
 
 def read_corpus(manifest: Path, size: int) -> Pairs:
     """All pairs of a mini corpus, decoded. Raises `DataError` for an image of another size."""
-    reader = ShardReader(manifest_shards(manifest), str(read_json(manifest)["corpus"]))
+    reader = ShardReader(manifest_shards(manifest))
     images = np.empty((len(reader), size, size, 3), np.uint8)
     for i in progress(range(len(reader)), total=len(reader), what="reading web pairs"):
         image = decode_image(reader.image(i), reader.key(i))

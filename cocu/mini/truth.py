@@ -11,18 +11,17 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cocu.config import Config
 from cocu.errors import DataError
-from cocu.io import atomic_path, file_sha256, write_json
-from cocu.layout import MANIFEST, WORDS
+from cocu.io import atomic_path, file_sha256, read_json, write_json
+from cocu.layout import MANIFEST, WORDS, scenes, side_car
 from cocu.log import RunCard
-from cocu.pairs.tables import ARCHIVE
+from cocu.pairs.tables import ARCHIVE, read_table, write_table
 
 
 @dataclass(frozen=True)
@@ -72,20 +71,17 @@ def run_oracle(config: Config, *, corpus: str, truth: Path, captions: Path, out:
     """
     card = RunCard("oracle", corpus=corpus)
     vocabulary = _read_vocabulary(captions / WORDS)
-    files = sorted(captions.glob("*.parquet"))
-    if not files:
-        raise DataError(f"{captions} holds no captions (*.parquet). Run the captions stage first.")
+    shards = [str(shard["shard"]) for shard in read_json(captions / MANIFEST)["shards"]]
     known: set[str] = set()
     names: tuple[str, ...] = ()
     pairs = 0
     with atomic_path(out) as temporary:
         temporary.mkdir()
-        for file in files:
-            scenes = read_truth(truth / f"{file.stem}.npz")
-            keys = pq.read_table(file, columns=["key"])["key"].to_pylist()
-            table = oracle_table(keys, scenes, vocabulary, where=file)
-            pq.write_table(table, temporary / file.name, compression="zstd")
-            names, pairs = scenes.names, pairs + len(keys)
+        for shard in shards:
+            file, known_scenes = side_car(captions, shard), read_truth(scenes(truth, shard))
+            keys = read_table(file, ["key"])["key"].to_pylist()
+            write_table(side_car(temporary, shard), ARCHIVE, oracle_columns(keys, known_scenes, vocabulary, where=file))
+            names, pairs = known_scenes.names, pairs + len(keys)
             known |= set(names) & set(vocabulary)
         if not known:
             raise DataError(f"None of the truth's names ({', '.join(names)}) is in {captions / 'vocabulary.txt'}.")
@@ -93,14 +89,16 @@ def run_oracle(config: Config, *, corpus: str, truth: Path, captions: Path, out:
             "corpus": corpus,
             "counts": {"pairs": pairs, "names": len(names), "names_in_vocabulary": len(known)},
             "not_in_vocabulary": sorted(set(names) - known),
-            "inputs": {WORDS: file_sha256(captions / WORDS)},
+            "vocabulary_sha256": file_sha256(captions / WORDS),
             "card": card.card(),
         }
         write_json(temporary / MANIFEST, manifest)
 
 
-def oracle_table(keys: Sequence[str], truth: Truth, vocabulary: Sequence[str], *, where: Path) -> pa.Table:
-    """The archive rows of `keys`, in their order: visible concepts by id, score 1, clusters 0..n-1.
+def oracle_columns(
+    keys: Sequence[str], truth: Truth, vocabulary: Sequence[str], *, where: Path
+) -> dict[str, list[Any]]:
+    """The archive's columns of `keys`, in their order: visible concepts by id, score 1, clusters 0..n-1.
 
     `where` names the captions' file in the `DataError` for a key that has no truth.
     """
@@ -110,13 +108,12 @@ def oracle_table(keys: Sequence[str], truth: Truth, vocabulary: Sequence[str], *
     columns = {name: column for column, name in enumerate(truth.names)}
     ids = [(i, columns[concept]) for i, concept in enumerate(vocabulary) if concept in columns]
     concepts = [[i for i, column in ids if truth.visible[row[key], column]] for key in keys]
-    data = {
+    return {
         "key": list(keys),
         "concepts": concepts,
         "scores": [[1.0] * len(c) for c in concepts],
         "clusters": [list(range(len(c))) for c in concepts],
     }
-    return pa.Table.from_pydict(data, schema=ARCHIVE)
 
 
 def _read_vocabulary(path: Path) -> list[str]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from cocu.data_sections import is_remote
 from cocu.errors import DataError, EnvironmentFault
 from cocu.io import atomic_path
 from cocu.log import say
 
 STALL = 60.0  # seconds in which a web server must send something; a shard as a whole may take any time
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_TAR = re.compile(r"([^\s/'\"=?&]+\.tar)\b")
 
 
 def fetched(shard: str, folder: Path) -> Path:
@@ -23,15 +22,12 @@ def fetched(shard: str, folder: Path) -> Path:
 
     Web addresses go through the proxy that the environment names (http_proxy, no_proxy and so on). `pipe:COMMAND` is
     what COMMAND, run by the shell, writes to its standard output. Raises `DataError` naming the shard when it cannot be
-    had whole or its address names no .tar file, `EnvironmentFault` when a package for its kind of address is missing.
+    had whole, `EnvironmentFault` when a package for its kind of address is missing.
     """
-    if not (shard.startswith("pipe:") or "://" in shard):
+    if not is_remote(shard):
         return Path(shard).absolute()
-    names = _TAR.findall(shard)
-    if not names:
-        raise DataError(f"The shard {shard} names no .tar file, after which its pairs are called. Correct the pattern.")
-    # A folder for each address: another address with the same last part is another shard.
-    path = folder.absolute() / hashlib.sha256(shard.encode()).hexdigest()[:12] / str(names[-1])
+    # A name for each address: another address with the same last part is another shard.
+    path = folder.absolute() / f"{hashlib.sha256(shard.encode()).hexdigest()[:12]}.tar"
     if not path.is_file():
         say(f"fetching {shard}")
         with atomic_path(path) as temporary:

@@ -15,7 +15,7 @@ from pathlib import Path
 from cocu.errors import DataError
 from cocu.pairs.images import decode_image
 from cocu.pairs.reader import ShardReader
-from cocu.pairs.shards import ShardFile, classify, members
+from cocu.pairs.shards import ShardFile, classify, index_shard, members
 
 BATCH = 256  # samples in memory at a time
 
@@ -33,8 +33,8 @@ class Inspection:
     damage: str = ""
 
 
-def inspect_shard(path: Path, corpus: str, threads: int) -> Inspection:
-    """Look at every member, image and caption of a tar. Broken samples come in tar order."""
+def inspect_shard(path: Path, shard: str, threads: int) -> Inspection:
+    """Look at every member, image and caption of the tar of `shard`, SET/SHARD. Broken samples come in tar order."""
     broken: dict[str, str] = {}
     kinds: dict[str, list[str]] = {}
     other = 0
@@ -59,7 +59,8 @@ def inspect_shard(path: Path, corpus: str, threads: int) -> Inspection:
     sound = len(kinds.keys() - broken.keys())
     if not sound:
         return Inspection(len(kinds), other, broken, "no sample of it is sound")
-    reader = ShardReader([ShardFile(path, path.stem, sound, "", frozenset(broken))], corpus)
+    file = ShardFile(path, shard, sound, 0, "", path)
+    reader = ShardReader([file], [index_shard(path, broken.keys())])
 
     def fault(i: int) -> str:
         try:

@@ -1,6 +1,6 @@
 """Random access to the pairs of many shards, for training.
 
-Takes the shards of a manifest; gives images, captions and keys by number, read where the tars' headers say they lie.
+Takes the shards of a manifest; gives images, captions and keys by number, read where their index says they lie.
 """
 
 from __future__ import annotations
@@ -11,35 +11,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cocu.errors import DataError
-from cocu.pairs.shards import ShardFile, check_stems, decode_caption, index_shard, read_span
+from cocu.pairs.index import read_index
+from cocu.pairs.shards import ShardFile, ShardIndex, decode_caption, read_span
 
 OPEN_SHARDS = 64  # file handles that one reader holds
 
 
 class ShardReader:
-    """Random access to the pairs of many shards, numbered in manifest and tar order.
+    """Random access to the pairs of many shards, numbered in the order of `files`, and in tar order.
 
-    The tars are indexed once, here; images are read by position when asked for. Copies sent to worker processes open
-    their own files. Raises `DataError` as `index_shard` does, and when a shard's count differs from its manifest's.
+    `indexes` say where the pairs lie; those that are saved beside the manifest, where none are given. Copies sent to
+    worker processes open their own files. Raises `DataError` as `read_index` does.
     """
 
-    def __init__(self, files: Sequence[ShardFile], corpus: str) -> None:
-        check_stems(file.path for file in files)
-        self._corpus, self._paths = corpus, [file.path for file in files]
-        self._names: list[NDArray[np.str_]] = []
-        spans = []
-        for file in files:
-            index = index_shard(file.path, file.skipped)
-            if len(index.names) != file.samples:
-                raise DataError(
-                    f"{file.path} holds {len(index.names)} pairs, its manifest says {file.samples}. "
-                    "Run the corpus stage again, or restore the shard."
-                )
-            self._names.append(np.array(index.names))  # packed: millions of str objects would fill the memory
-            spans.append(index.spans)
+    def __init__(self, files: Sequence[ShardFile], indexes: Sequence[ShardIndex] | None = None) -> None:
+        self._files, indexes = list(files), indexes or [read_index(file) for file in files]
+        self._names, spans = [index.names for index in indexes], [index.spans for index in indexes]
         self._starts = np.cumsum([0, *(len(names) for names in self._names)])
         self._spans = np.concatenate(spans) if spans else np.zeros((0, 4), np.int64)
         self._handles: OrderedDict[int, int] = OrderedDict()
@@ -48,14 +36,13 @@ class ShardReader:
         return len(self._spans)
 
     def key(self, i: int) -> str:
-        """`corpus/shard/name` of pair i."""
+        """`set/shard/name` of pair i."""
         shard = self._shard(i)
-        return f"{self._corpus}/{self._paths[shard].stem}/{self._names[shard][i - self._starts[shard]]}"
+        return self._files[shard].key(self._names[shard][int(i - self._starts[shard])].as_py())
 
     def keys(self, shard: int) -> list[str]:
         """The keys of the shard with this number, in tar order."""
-        stem = self._paths[shard].stem
-        return [f"{self._corpus}/{stem}/{name}" for name in self._names[shard]]
+        return [self._files[shard].key(name) for name in self._names[shard].to_pylist()]
 
     def image(self, i: int) -> bytes:
         """The encoded image of pair i."""
@@ -63,7 +50,7 @@ class ShardReader:
 
     def caption(self, i: int) -> str:
         """The caption of pair i."""
-        return decode_caption(self._bytes(i, 2), self._paths[self._shard(i)], self.key(i))
+        return decode_caption(self._bytes(i, 2), self._files[self._shard(i)].path, self.key(i))
 
     def close(self) -> None:
         """Close the files that are open; they are opened again when needed."""
@@ -88,7 +75,7 @@ class ShardReader:
         if handle is None:
             if len(self._handles) >= OPEN_SHARDS:
                 os.close(self._handles.popitem(last=False)[1])
-            handle = os.open(self._paths[shard], os.O_RDONLY)
+            handle = os.open(self._files[shard].path, os.O_RDONLY)
         self._handles[shard] = handle  # most recently used last
         offset, size = self._spans[i, column : column + 2].tolist()
-        return read_span(handle, self._paths[shard], offset, size)
+        return read_span(handle, self._files[shard].path, offset, size)

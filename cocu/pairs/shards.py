@@ -1,8 +1,8 @@
 """WebDataset shards: a strict reader and a deterministic writer.
 
-Takes tar files of `NAME.jpg` + `NAME.txt` members; gives `Pair`s whose key is `corpus/shard/NAME`, in tar order.
-WebDataset's own reader ends quietly where a tar is cut; here the whole tar is checked before its first pair is given,
-and everything that could shift or shorten the join between a shard and its side-cars is a `DataError`.
+Takes tar files of `NAME.jpg` + `NAME.txt` members; gives where their pairs lie, in tar order. A pair's key is
+`set/shard/NAME`. WebDataset's own reader ends quietly where a tar is cut; here the whole tar is checked before its
+first pair is known, and all that could shift or shorten the join between a shard and its side-cars is a `DataError`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ import tarfile
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from cocu.errors import DataError
 from cocu.io import atomic_path, read_json
+from cocu.layout import Corpus, side_car
 
 IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp"})
 TEXT_SUFFIX = "txt"
@@ -36,22 +39,31 @@ class Pair:
 
 @dataclass(frozen=True)
 class ShardFile:
-    """A shard of a manifest; `stem` names every file that is made from it, `sha256` is the manifest's."""
+    """A shard of a manifest: `shard`, SET/SHARD, begins its keys and names every file that is made from it.
+
+    samples: its pairs, without those that are set aside; none where it is damaged and set aside as a whole. size: of
+    the tar, in bytes, and sha256 its hash. index: the file that says where the pairs lie.
+    """
 
     path: Path
-    stem: str
+    shard: str
     samples: int
-    sha256: str = ""
-    skipped: frozenset[str] = frozenset()  # names of samples that are set aside
+    size: int
+    sha256: str
+    index: Path
+
+    def key(self, name: str) -> str:
+        """The key of its sample `name`."""
+        return f"{self.shard}/{name}"
 
 
 @dataclass(frozen=True)
 class ShardIndex:
     """Where the pairs of a tar lie. `spans`: int64 (n, 4), image offset, image size, text offset, text size (bytes)."""
 
-    names: tuple[str, ...]
+    names: pa.StringArray  # a tenth of the memory of str objects
     spans: NDArray[np.int64]
-    other: int  # members that are neither image nor text, such as img2dataset's .json
+    other: int = 0  # members that are neither image nor text, such as img2dataset's .json
 
 
 def write_shard(path: Path, samples: Iterable[tuple[str, bytes, str]]) -> int:
@@ -106,7 +118,7 @@ def index_shard(path: Path, skipped: Set[str] = frozenset()) -> ShardIndex:
     if not found:
         raise DataError(f"The shard {path} holds no pairs. Re-download it or remove it from the list.")
     spans = [(p["image"].offset_data, p["image"].size, p["text"].offset_data, p["text"].size) for p in found.values()]
-    return ShardIndex(tuple(found), np.array(spans, np.int64), other)
+    return ShardIndex(pa.array(found, pa.string()), np.array(spans, np.int64), other)
 
 
 def members(path: Path) -> Iterator[tarfile.TarInfo]:
@@ -121,47 +133,33 @@ def members(path: Path) -> Iterator[tarfile.TarInfo]:
         raise _damaged(path, str(error)) from error
 
 
-def read_pairs(path: Path, corpus: str, skipped: Set[str] = frozenset()) -> Iterator[Pair]:
-    """The pairs of a shard in tar order, those `skipped` left out, keyed `corpus/shard stem/name`.
-
-    The whole tar is checked before the first pair is given (errors of `index_shard`); a caption that is not UTF-8 is a
-    `DataError` that names its key.
-    """
-    index = index_shard(path, skipped)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        for name, span in zip(index.names, index.spans.tolist(), strict=True):
-            key = f"{corpus}/{path.stem}/{name}"
-            image = read_span(descriptor, path, span[0], span[1])
-            yield Pair(key, image, decode_caption(read_span(descriptor, path, span[2], span[3]), path, key))
-    finally:
-        os.close(descriptor)
-
-
 def manifest_shards(manifest: Path) -> list[ShardFile]:
     """The shards that a corpus's `manifest.json` lists, in order, with resolved paths."""
-    value = read_json(manifest)
+    value, folder = read_json(manifest), Corpus(manifest.parent)
     try:
-        shards = [
-            ShardFile(path, path.stem, int(s["samples"]), str(s["sha256"]), frozenset(s.get("skipped", ())))
-            for s in value["shards"]
-            for path in [(manifest.parent / s["path"]).resolve()]
+        return [
+            ShardFile(
+                (folder.root / entry["path"]).resolve(),
+                str(entry["shard"]),
+                int(entry["samples"]),
+                int(entry["bytes"]),
+                str(entry["sha256"]),
+                side_car(folder.index, entry["shard"]),
+            )
+            for entry in value["shards"]
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{manifest} is not the manifest of a corpus ({error!r}). Run the corpus stage again."
         ) from error
-    check_stems(shard.path for shard in shards)
-    return shards
 
 
-def check_stems(paths: Iterable[Path]) -> None:
-    """Refuse two shards whose file names give the same keys and the same side-cars."""
-    seen: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in seen:
-            raise DataError(f"{seen[path.stem]} and {path} have the same name: keys would clash. Rename one of them.")
-        seen[path.stem] = path
+def manifest_entry(file: ShardFile, folder: Path, damage: str = "") -> dict[str, Any]:
+    """What the manifest in `folder` says of a shard; one of its own has a path in it."""
+    inside = file.path.is_relative_to(folder.resolve())
+    path = file.path.relative_to(folder.resolve()) if inside else file.path
+    entry = {"shard": file.shard, "path": str(path), "samples": file.samples, "bytes": file.size, "sha256": file.sha256}
+    return {**entry, "damage": damage} if damage else entry
 
 
 def _open_for_writing(path: Path) -> tarfile.TarFile:

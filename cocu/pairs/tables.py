@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cocu.errors import DataError
 from cocu.io import atomic_path, read_json
-from cocu.layout import MANIFEST
+from cocu.layout import MANIFEST, side_car
 
 CAPTIONS = pa.schema([("key", pa.string()), ("caption", pa.string()), ("concepts", pa.list_(pa.uint16()))])
 ARCHIVE = pa.schema(
@@ -113,12 +113,13 @@ def read_archive(archive: Path, captions: Path, shards: Sequence[tuple[str, str]
     described = read_json(captions / MANIFEST)
     size = int(described["vocabulary"]["concepts"])
     parts: dict[str, list[tuple[Ints, NDArray[Any]]]] = {"concepts": [], "scores": [], "clusters": []}
-    for stem, keys in shards or [(s["stem"], s["keys_sha256"]) for s in described["shards"]]:
-        path = archive / f"{stem}.parquet"
+    for shard, keys in shards or [(s["shard"], s["keys_sha256"]) for s in described["shards"]]:
+        path = side_car(archive, shard)
         table = read_table(path, ARCHIVE.names)
         if keys_sha256(table["key"].to_pylist()) != keys:
             raise DataError(
-                f"{path} is not the archive of {captions / path.name}: their keys differ. Run the archive stage again."
+                f"{path} is not the archive of {side_car(captions, shard)}: their keys differ. Run the archive "
+                "stage again."
             )
         for column, found in parts.items():
             found.append(csr(table, column))

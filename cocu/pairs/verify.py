@@ -1,25 +1,33 @@
 """The user's own shards: there, whole and sound, or, when lenient, what is not set aside.
 
-Takes the pattern `corpus.shards`; gives manifest.json (path, samples and SHA-256 of every shard, and the samples that
-are set aside) and, when lenient, quarantine.jsonl with a line for each of them. The shards are never written to.
+Takes the patterns of `corpus.sets`; gives manifest.json (path, samples, size and SHA-256 of every shard), index/ (where
+their pairs lie) and, when lenient, quarantine.jsonl with a line for each sample that is set aside. The shards are never
+written to.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence, Set
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from braceexpand import braceexpand
+import numpy as np
+import pyarrow as pa
 
-from cocu.config import Config, Corpus
-from cocu.errors import ConfigError, DataError
+from cocu.config import Corpus as Section
+from cocu.config import DataConfig
+from cocu.errors import DataError
 from cocu.io import file_sha256, write_json, write_text
-from cocu.layout import MANIFEST
+from cocu.layout import Corpus, side_car
 from cocu.log import RunCard, progress, say
 from cocu.pairs.fetch import fetched
-from cocu.pairs.quarantine import check_share, inspect_shard
-from cocu.pairs.shards import check_stems, index_shard
+from cocu.pairs.index import write_index
+from cocu.pairs.quarantine import Inspection, check_share, inspect_shard
+from cocu.pairs.shards import ShardFile, ShardIndex, index_shard, manifest_entry
+from cocu.stamp import Stamp, file_facts, stamp
 
 HOW_TO_GET_CC3M = (
     "CC3M's images come with img2dataset, from the list of addresses and captions that its authors give out: "
@@ -28,68 +36,87 @@ HOW_TO_GET_CC3M = (
     "with NAME.jpg and NAME.txt in them."
 )
 
-Shards = list[dict[str, Any]]
+Counts = Counter[str]
 
 
-def run(config: Config, *, corpus: str, out: Path) -> None:
-    """Write the manifest of the shards that `corpus.shards` names to `out`; copies of remote ones go to `out`/shards.
+def run(config: DataConfig, *, corpus: str, out: Corpus, copies: Path) -> None:
+    """Write manifest and index of the shards that `corpus.sets` names to `out`, copies of remote ones to `copies`.
 
-    Strict counts are from a pass over the tars' headers; a lenient pass decodes every image as well. Raises
-    `ConfigError` for a pattern that means nothing, `DataError` for shards that are missing or damaged.
+    Strict counts are from a pass over the tars' headers; a lenient pass decodes every image as well. Raises `DataError`
+    for shards that are missing or damaged.
     """
-    card = RunCard("corpus", corpus=corpus)
-    settings = config.corpus
-    paths = _paths(settings.shards, out / "shards")
-    shards, counts = _inspect(settings, corpus, paths, config.clip.threads, out) if settings.lenient else _check(paths)
-    write_json(out / MANIFEST, {"corpus": corpus, "shards": shards, "counts": counts, "card": card.card()})
+    card, made_from, settings = RunCard("corpus", corpus=corpus), inputs(config), config.corpus
+    files = shard_files(settings, copies)
+    look = partial(_inspect, settings, config.clip.threads) if settings.lenient else _check
+    shards, counts = look(files, out)
+    described = {"corpus": corpus, "shards": shards, "counts": dict(counts), "stamp": made_from, "card": card.card()}
+    write_json(out.manifest, described)
 
 
-def _paths(pattern: str, copies: Path) -> list[Path]:
-    try:
-        paths = [fetched(shard, copies) for shard in braceexpand(pattern)]
-    except ValueError as error:
-        raise ConfigError(f"corpus.shards: {error}; write a pattern such as data/cc3m/{{00000..00331}}.tar.") from error
-    if missing := [path for path in paths if not path.is_file()]:
+def inputs(config: DataConfig) -> Stamp:
+    """What a corpus is made from, known without reading the shards."""
+    return stamp("corpus", config, {"shards": file_facts(config.corpus.addresses())})
+
+
+def shard_files(settings: Section, copies: Path) -> list[tuple[str, Path]]:
+    """Name, SET/SHARD, and local path of every shard. Raises `DataError` when some are not there."""
+    files = [
+        (f"{one.name}/{name}", fetched(address, copies))
+        for one in settings.sets
+        for name, address in zip(one.shard_names(), one.addresses(), strict=True)
+    ]
+    if missing := [path for _, path in files if not path.is_file()]:
         raise DataError(
-            f"{len(missing)} of {len(paths)} shards of corpus.shards are missing, the first is {missing[0]}. "
-            f"Correct the pattern ({pattern}) or get the shards. {HOW_TO_GET_CC3M}"
+            f"{len(missing)} of {len(files)} shards of corpus.sets are missing, the first is {missing[0]}. Correct the "
+            f"pattern ({', '.join(one.shards for one in settings.sets)}) or get the shards. {HOW_TO_GET_CC3M}"
         )
-    check_stems(paths)
-    return paths
+    return files
 
 
-def _check(paths: list[Path]) -> tuple[Shards, dict[str, int]]:
-    shards, counts = [], {"pairs": 0, "other_members": 0}
-    for path in progress(paths, total=len(paths), what="verifying shards"):
-        index = index_shard(path)
-        shards.append({"path": str(path), "samples": len(index.names), "sha256": file_sha256(path)})
-        counts["pairs"] += len(index.names)
-        counts["other_members"] += index.other
+def _check(files: Sequence[tuple[str, Path]], out: Corpus) -> tuple[list[dict[str, Any]], Counts]:
+    shards, counts = [], Counter(pairs=0, other_members=0)
+    for shard, path in progress(files, total=len(files), what="verifying shards"):
+        shards.append(_indexed(shard, path, frozenset(), out, counts))
     return shards, counts
+
+
+def _indexed(shard: str, path: Path, skipped: Set[str], out: Corpus, counts: Counts) -> dict[str, Any]:
+    """Save the index of a shard; its entry in the manifest."""
+    index, saved = index_shard(path, skipped), side_car(out.index, shard)
+    write_index(saved, index)
+    counts.update(pairs=len(index.names), other_members=index.other)
+    file = ShardFile(path, shard, len(index.names), path.stat().st_size, file_sha256(path), saved)
+    return manifest_entry(file, out.root)
 
 
 def _inspect(
-    settings: Corpus, corpus: str, paths: list[Path], threads: int, out: Path
-) -> tuple[Shards, dict[str, int]]:
-    shards: Shards = []
-    found, lines = [], []
-    counts = dict.fromkeys(("pairs", "other_members", "bad_samples", "bad_shards"), 0)
-    for path in progress(paths, total=len(paths), what="inspecting shards"):
-        one = inspect_shard(path, corpus, threads)
+    settings: Section, threads: int, files: Sequence[tuple[str, Path]], out: Corpus
+) -> tuple[list[dict[str, Any]], Counts]:
+    shards, counts = [], Counter(pairs=0, other_members=0, bad_samples=0, bad_shards=0)
+    found: list[Inspection] = []
+    lines: list[dict[str, str | None]] = []
+    for shard, path in progress(files, total=len(files), what="inspecting shards"):
+        one = inspect_shard(path, shard, threads)
         found.append(one)
+        lines += [{"shard": str(path), "sample": name, "reason": reason} for name, reason in one.broken.items()]
         if one.damage:
             lines.append({"shard": str(path), "sample": None, "reason": one.damage})
-            counts["bad_shards"] += 1
+            counts.update(bad_shards=1)
+            shards.append(_set_aside(shard, path, one.damage, out))
             continue
-        lines += [{"shard": str(path), "sample": name, "reason": reason} for name, reason in one.broken.items()]
-        skipped = {"skipped": sorted(one.broken)} if one.broken else {}
-        shards.append({"path": str(path), "samples": one.good, "sha256": file_sha256(path), **skipped})
-        counts["pairs"] += one.good
-        counts["other_members"] += one.other
-        counts["bad_samples"] += len(one.broken)
-    listed = out / "quarantine.jsonl"
-    write_text(listed, "".join(json.dumps(line) + "\n" for line in lines))
-    check_share(found, settings.max_bad, listed)
+        counts.update(bad_samples=len(one.broken))
+        shards.append(_indexed(shard, path, one.broken.keys(), out, counts))
+    write_text(out.quarantine, "".join(json.dumps(line) + "\n" for line in lines))
+    check_share(found, settings.max_bad, out.quarantine)
     if lines:
-        say(f"{counts['bad_samples']:,} samples and {counts['bad_shards']:,} shards are set aside, see {listed}")
+        say(
+            f"{counts['bad_samples']:,} samples and {counts['bad_shards']:,} shards are set aside, see {out.quarantine}"
+        )
     return shards, counts
+
+
+def _set_aside(shard: str, path: Path, damage: str, out: Corpus) -> dict[str, Any]:
+    """A damaged shard stays in the manifest, without pairs: what is made of the shards has a file for each."""
+    saved = side_car(out.index, shard)
+    write_index(saved, ShardIndex(pa.array([], pa.string()), np.zeros((0, 4), np.int64)))
+    return manifest_entry(ShardFile(path, shard, 0, path.stat().st_size, file_sha256(path), saved), out.root, damage)

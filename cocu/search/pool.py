@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cocu import layout
 from cocu.clip.unit import check_unit
 from cocu.errors import DataError, NumericsError
 from cocu.io import file_sha256, read_json
-from cocu.layout import MANIFEST, WORDS
+from cocu.layout import MANIFEST, block, rows, side_car, vectors_manifest
 from cocu.pairs.shards import manifest_shards
 from cocu.pairs.tables import csr, keys_sha256, read_table
 
@@ -29,9 +30,9 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Part:
-    """One shard's share of the pool: keys (n), concepts of the captions as CSR, embeddings float16 (n, d)."""
+    """A shard's share of the pool: keys (n), concepts of the captions as CSR, embeddings float16 (n, d)."""
 
-    stem: str
+    shard: str
     keys: Any  # Arrow strings: a tenth of the memory of str objects
     indptr: Ints
     concepts: NDArray[np.uint16]
@@ -45,66 +46,68 @@ class Curation:
     Pool rows are numbered in that order, so that the order in which a manifest lists the shards changes no byte.
     """
 
-    captions: Path
-    embeddings: Path
+    at: layout.Curation
     corpus: str
     shards: tuple[dict[str, Any], ...]
-    blocks: dict[str, dict[str, Any]]
+    embedded: dict[str, dict[str, Any]]
     vocabulary_sha256: str
 
     def part(self, shard: dict[str, Any]) -> Part:
         """One shard, checked."""
         self.verify(shard)
-        return _load(self.captions, self.embeddings, shard, self._embedded(shard))
+        return _load(self.at, shard, self._embedded(shard))
+
+    def names_of_shards(self) -> list[str]:
+        """SET/SHARD of each, in order."""
+        return [str(shard["shard"]) for shard in self.shards]
 
     def verify(self, shard: dict[str, Any]) -> None:
         """Raise `DataError` unless the shard's two files are those that the manifests describe."""
-        side_car, rows = self.captions / f"{shard['stem']}.parquet", self.embeddings / f"{shard['stem']}.npy"
-        if file_sha256(_existing(side_car)) != shard["sha256"]:
-            raise DataError(f"{side_car} has changed since its manifest was written. Run the captions stage again.")
-        if file_sha256(_existing(rows)) != self._embedded(shard)["sha256"]:
-            raise DataError(f"{rows} is not the file that its block manifest describes. Run the embedding stage again.")
+        said, seen = side_car(self.at.captions, shard["shard"]), rows(self.at.embeddings, shard["shard"])
+        if file_sha256(_existing(said)) != shard["sha256"]:
+            raise DataError(f"{said} has changed since its manifest was written. Run the captions stage again.")
+        if file_sha256(_existing(seen)) != self._embedded(shard)["sha256"]:
+            raise DataError(f"{seen} is not the file that its block manifest describes. Run the embedding stage again.")
 
     def inputs(self) -> dict[str, Any]:
         """Hashes of everything that an archive drawn from this corpus depends on."""
         return {
-            "captions": {shard["stem"]: shard["sha256"] for shard in self.shards},
-            "embeddings": {shard["stem"]: self._embedded(shard)["sha256"] for shard in self.shards},
-            WORDS: self.vocabulary_sha256,
-            "vocabulary.npy": file_sha256(_existing(self.embeddings / "vocabulary.npy")),
+            "captions": {shard["shard"]: shard["sha256"] for shard in self.shards},
+            "embeddings": {shard["shard"]: self._embedded(shard)["sha256"] for shard in self.shards},
+            "vocabulary": self.vocabulary_sha256,
+            "vectors": file_sha256(_existing(self.at.vectors)),
         }
 
     def names(self) -> list[str]:
         """The vocabulary."""
-        text = self.captions / WORDS
+        text = self.at.words
         if file_sha256(_existing(text)) != self.vocabulary_sha256:
             raise DataError(f"{text} has changed since its manifest was written. Run the captions stage again.")
         return text.read_text(encoding="utf-8").splitlines()
 
     def _embedded(self, shard: dict[str, Any]) -> dict[str, Any]:
-        stem = str(shard["stem"])
-        if stem not in self.blocks:
-            raise DataError(f"No block manifest in {self.embeddings} names shard {stem}. Embed it first.")
-        return self.blocks[stem]
+        name = str(shard["shard"])
+        if name not in self.embedded:
+            raise DataError(f"No block manifest in {self.at.embeddings} names shard {name}. Embed it first.")
+        return self.embedded[name]
 
 
-def open_curation(captions: Path, embeddings: Path) -> Curation:
-    """The manifests of both folders; raises `DataError` when one is missing or two contradict each other."""
-    described = read_json(captions / MANIFEST)
-    shards = sorted(described["shards"], key=lambda shard: str(shard["stem"]))
+def open_curation(at: layout.Curation) -> Curation:
+    """The manifests of captions and embeddings; `DataError` when one is missing or two contradict each other."""
+    described = read_json(at.captions / MANIFEST)
+    shards = sorted(described["shards"], key=lambda shard: str(shard["shard"]))
     sha256 = str(described["vocabulary"]["sha256"])
-    return Curation(captions, embeddings, described["corpus"], tuple(shards), _embedded(embeddings), sha256)
+    return Curation(at, described["corpus"], tuple(shards), _embedded(at.embeddings), sha256)
 
 
 def check_corpus(corpus: Path, curation: Curation) -> None:
     """Raise `DataError` unless the captions are of exactly the shards that the corpus has now."""
-    manifest = corpus / MANIFEST if corpus.is_dir() else corpus
-    ours = {shard.stem: (shard.samples, shard.sha256) for shard in manifest_shards(manifest)}
-    theirs = {str(s["stem"]): (s["rows"], s["shard_sha256"]) for s in curation.shards}
-    if read_json(manifest)["corpus"] != curation.corpus or ours != theirs:
-        odd = sorted(stem for stem in ours.keys() | theirs.keys() if ours.get(stem) != theirs.get(stem))
+    ours = {shard.shard: (shard.samples, shard.sha256) for shard in manifest_shards(corpus)}
+    theirs = {str(s["shard"]): (s["rows"], s["shard_sha256"]) for s in curation.shards}
+    if read_json(corpus)["corpus"] != curation.corpus or ours != theirs:
+        odd = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
         raise DataError(
-            f"The captions in {curation.captions} were not made from the shards of {manifest}"
+            f"The captions in {curation.at.captions} were not made from the shards of {corpus}"
             f"{f' (shard {odd[0]} differs)' if odd else ''}. Run the captions stage again."
         )
 
@@ -114,68 +117,65 @@ def load_vocabulary(curation: Curation) -> Floats:
 
     Raises `DataError` for a damaged file or one made from another vocabulary, `NumericsError` for a shape or norm.
     """
-    names, path = curation.names(), curation.embeddings / "vocabulary.npy"
-    width = _rows(curation.embeddings / f"{curation.shards[0]['stem']}.npy").shape[-1]
-    made = read_json(path.with_suffix(".made"))
+    names, path = curation.names(), curation.at.vectors
+    width = max(_rows(rows(curation.at.embeddings, shard)).shape[-1] for shard in curation.names_of_shards())
+    made = read_json(vectors_manifest(path))
     if made["vocabulary_sha256"] != curation.vocabulary_sha256 or made["sha256"] != file_sha256(_existing(path)):
         raise DataError(
-            f"{path} was not made from {curation.captions / 'vocabulary.txt'}, or has changed since. "
+            f"{path} was not made from {curation.at.words}, or has changed since. "
             "Delete it and embed the vocabulary again."
         )
     try:
-        rows: Floats = np.load(path).astype(np.float32)
+        vectors: Floats = np.load(path).astype(np.float32)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged ({error}). Delete it and embed the vocabulary again.") from error
-    if rows.shape != (len(names), width):
+    if vectors.shape != (len(names), width):
         raise NumericsError(
-            f"{path} has the shape {rows.shape}; {len(names)} concepts and images of {width} dimensions need "
+            f"{path} has the shape {vectors.shape}; {len(names)} concepts and images of {width} dimensions need "
             f"{(len(names), width)}. Embed the vocabulary again, with the CLIP of the images."
         )
-    check_unit(rows, names, where=path)
-    return rows
+    check_unit(vectors, names, where=path)
+    return vectors
 
 
 def _embedded(folder: Path) -> dict[str, dict[str, Any]]:
     """What the block manifests say of each shard. Two blocks may name a shard only if they say the same."""
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob("*.json")):
-        value = read_json(path)
-        for shard in value.get("shards", ()) if "block" in value else ():
+    for path in sorted(block(folder, "*").parent.glob("*.json")):
+        for shard in read_json(path)["shards"]:
             facts = {name: shard[name] for name in ("rows", "keys_sha256", "sha256")}
-            if found.setdefault(str(shard["stem"]), facts) != facts:
+            if found.setdefault(str(shard["shard"]), facts) != facts:
                 raise DataError(
-                    f"{path} and another block manifest in {folder} both describe shard {shard['stem']}, differently. "
+                    f"{path} and another block manifest beside it both describe shard {shard['shard']}, differently. "
                     "Delete the folder and run the embedding stage again."
                 )
     return found
 
 
-def _load(captions: Path, embeddings: Path, shard: dict[str, Any], entry: dict[str, Any]) -> Part:
-    stem = str(shard["stem"])
-    side_car, path = captions / f"{stem}.parquet", embeddings / f"{stem}.npy"
-    table = read_table(side_car, ("key", "concepts"))
+def _load(at: layout.Curation, shard: dict[str, Any], entry: dict[str, Any]) -> Part:
+    name = str(shard["shard"])
+    said, path = side_car(at.captions, name), rows(at.embeddings, name)
+    table = read_table(said, ("key", "concepts"))
     keys: list[str] = table["key"].to_pylist()
-    rows = _rows(path)
-    if rows.ndim != 2 or len(rows) != len(keys):
+    vectors = _rows(path)
+    if vectors.ndim != 2 or len(vectors) != len(keys):
         raise NumericsError(
-            f"{path} has the shape {rows.shape}, and shard {stem} has {len(keys)} captions. "
+            f"{path} has the shape {vectors.shape}, and shard {name} has {len(keys)} captions. "
             "Run the embedding stage again."
         )
     if entry["keys_sha256"] != keys_sha256(keys):
-        raise NumericsError(
-            f"The rows of {path} are not those of {side_car}: their keys differ. Run both stages again."
-        )
-    for start in range(0, len(rows), CHECK_ROWS):
-        check_unit(rows[start : start + CHECK_ROWS], keys[start : start + CHECK_ROWS], where=path)
-    return Part(stem, table["key"].combine_chunks(), *csr(table, "concepts"), rows)
+        raise NumericsError(f"The rows of {path} are not those of {said}: their keys differ. Run both stages again.")
+    for start in range(0, len(vectors), CHECK_ROWS):
+        check_unit(vectors[start : start + CHECK_ROWS], keys[start : start + CHECK_ROWS], where=path)
+    return Part(name, table["key"].combine_chunks(), *csr(table, "concepts"), vectors)
 
 
 def _rows(path: Path) -> NDArray[Any]:
     try:
-        rows: NDArray[Any] = np.load(_existing(path), mmap_mode="r")
+        vectors: NDArray[Any] = np.load(_existing(path), mmap_mode="r")
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged ({error}). Delete it and run the embedding stage again.") from error
-    return rows
+    return vectors
 
 
 def _existing(path: Path) -> Path:

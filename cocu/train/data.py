@@ -24,7 +24,7 @@ from cocu.config import Config
 from cocu.curate.sample import sample
 from cocu.errors import CocuError, DataError, EnvironmentFault
 from cocu.io import file_sha256, read_json
-from cocu.layout import MANIFEST, WORDS
+from cocu.layout import MANIFEST, WORDS, side_car
 from cocu.model.prompts import templates
 from cocu.model.tokenizer import Tokenizer
 from cocu.pairs.images import decode_image
@@ -168,14 +168,14 @@ def load_pairs(config: Config, seed: int, corpus: Path, captions: Path, archive:
     Rows are numbered by shard name, whatever the manifest's order. Raises `DataError` where a side-car's keys are not
     its shard's, row by row, and for an archive that speaks of another vocabulary.
     """
-    files, name = sorted(manifest_shards(corpus), key=lambda file: file.stem), read_json(corpus)["corpus"]
-    reader = ShardReader(files, name)
+    files = sorted(manifest_shards(corpus), key=lambda file: file.shard)
+    reader = ShardReader(files)
     shards, texts, concepts = [], [], []
     for number, file in enumerate(files):
-        path, keys = captions / f"{file.stem}.parquet", reader.keys(number)
+        path, keys = side_car(captions, file.shard), reader.keys(number)
         table = read_table(path, ["key", "caption", "concepts"])
         _same_keys(path, table["key"].to_pylist(), keys)
-        shards.append((file.stem, keys_sha256(keys)))
+        shards.append((file.shard, keys_sha256(keys)))
         texts += table["caption"].chunks
         concepts.append(csr(table, "concepts"))
     if archive:
@@ -200,11 +200,9 @@ def _same_keys(path: Path, found: list[str], keys: list[str]) -> None:
 
 
 def _same_vocabulary(archive: Path, captions: Path) -> None:
-    made_with = read_json(archive / MANIFEST).get("inputs", {}).get(WORDS)
+    made_with = read_json(archive / MANIFEST).get("vocabulary_sha256")
     if made_with != file_sha256(captions / WORDS):
-        raise DataError(
-            f"{archive} speaks of another vocabulary than {captions / 'vocabulary.txt'}. Run the archive stage again."
-        )
+        raise DataError(f"{archive} speaks of another vocabulary than {captions / WORDS}. Run the archive stage again.")
 
 
 def collate(samples: list[Sample] | CocuError) -> Batch | CocuError:

@@ -5,24 +5,24 @@ The state folder is keyed by all that decides the weights, so a rerun rightly go
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from cocu.benchmarks.definitions import showcase
-from cocu.config import Config, digest
+from cocu.config import Config
 from cocu.device import attention_backend, pick_device
 from cocu.evaluate.score import validation_miou
-from cocu.io import code_fingerprint, file_sha256, read_json, write_text
-from cocu.layout import CURVE, WORDS
+from cocu.io import file_sha256, write_text
+from cocu.layout import CURVE, WORDS, side_car
 from cocu.log import RunCard, progress, say
 from cocu.model.groupvit import GroupViT
 from cocu.model.hub import save_model
 from cocu.pairs.images import IMAGENET
+from cocu.pairs.shards import manifest_shards
+from cocu.stamp import digest, stamp
 from cocu.train.checkpoint import Progress, append_metrics, check_finite, locked, remove_states, restore, save
 from cocu.train.data import Pairs, batches, load_pairs
 from cocu.train.optim import adamw, learning_rate
@@ -51,13 +51,13 @@ def run(
     belong to the corpus and for a picture that cannot be used, `NumericsError` when a loss, gradient or weight is not
     finite (the state stays at the last good checkpoint), `EnvironmentFault` where the GPU that is asked for is missing.
     """
-    card = RunCard("train", arm=arm, seed=seed, config=config.fingerprint("model", "train"))
+    card = RunCard("train", arm=arm, seed=seed)
     device = pick_device(config.device)
     torch.set_num_threads(config.train.threads)
     pairs = load_pairs(config, seed, corpus, captions, archive)
     steps = config.train.steps or config.train.epochs * (len(pairs) // config.train.batch_size)
-    made_from = inputs(corpus, captions, archive)
-    folder = state / digest([config.fingerprint("model", "train"), seed, made_from])
+    made_from = stamp("train", config, {"seed": seed, **inputs(corpus, captions, archive)})
+    folder = state / digest(made_from)
     with locked(folder), attention_backend(device):
         torch.manual_seed(seed)
         model = GroupViT(config.model, gumbel=config.train.gumbel).to(device)
@@ -67,7 +67,7 @@ def run(
         check_finite(model, steps)
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / CURVE, "step,val_miou\n" + "".join(f"{s},{m:.4f}\n" for s, m in curve))
-        facts = {"arm": arm, "seed": seed, "train": config.train.model_dump(mode="json"), "inputs": made_from}
+        facts = {"arm": arm, "seed": seed, "train": config.train.model_dump(mode="json"), "stamp": made_from}
         save_model(out, model, {**facts, "steps": steps, "pairs": len(pairs), "card": card.card()})
         remove_states(folder)
 
@@ -135,15 +135,11 @@ def _validate(config: Config, model: GroupViT, val: Path) -> float:
 
 
 def inputs(corpus: Path, captions: Path, archive: Path | None) -> dict[str, Any]:
-    """Hashes of what the weights come from: shards, side-cars, vocabulary and code; None where there is no archive."""
+    """Hashes of what the weights come from: shards, side-cars and vocabulary; None where there is no archive."""
+    shards = sorted(manifest_shards(corpus), key=lambda shard: shard.shard)
     return {
-        "shards": _joined(sorted(str(shard["sha256"]) for shard in read_json(corpus)["shards"])),
-        "captions": _joined(map(file_sha256, sorted(captions.glob("*.parquet")))),
+        "shards": digest([(shard.shard, shard.sha256, shard.samples) for shard in shards]),
+        "captions": digest([file_sha256(side_car(captions, shard.shard)) for shard in shards]),
         "vocabulary": file_sha256(captions / WORDS),
-        "archive": _joined(map(file_sha256, sorted(archive.glob("*.parquet")))) if archive else None,
-        "code": code_fingerprint(__name__),
+        "archive": digest([file_sha256(side_car(archive, shard.shard)) for shard in shards]) if archive else None,
     }
-
-
-def _joined(hashes: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()

@@ -2,10 +2,9 @@
 
 import fcntl
 import os
+import re
 
-from braceexpand import braceexpand
-
-from cocu import layout
+from cocu import layout, stamp, variants
 from cocu.benchmarks.definitions import read_benchmark, showcase
 
 AT = layout.Experiment(CFG)
@@ -15,11 +14,12 @@ STAND_IN = AT.stand_in
 ENV = "../envs/cocu.yaml"
 
 
+# A curation is called after its corpus, and, where an arm asks for another one, by what differs in it.
 wildcard_constraints:
-    corpus=r"web|train\d+" if MINI else CFG.corpus.name,
+    corpus=r"train\d+" if MINI else CFG.corpus.name,
+    variant=f"(?:{'|'.join(map(re.escape, variants.variants(CFG)))})",
     arm="|".join([*CFG.arms, settings.ONE_LABEL, *CFG.references]),
     seed=r"\d+",
-    block=r"\d+",
     split="val|test",
     benchmark="|".join(CFG.evaluate.benchmarks),
 
@@ -59,43 +59,83 @@ def hold_lock():
         raise WorkflowError(f"{AT.root} cannot be written ({error.strerror}): check the folder's owner and mount.")
 
 
-SIZES = {"web_pairs", "train_pairs", "val_images", "test_images"}
-WORLD = [f"corpus.mini.{key}" for key in type(CFG.corpus.mini).model_fields if key not in SIZES]
+def made(stage, *more, arm=None):
+    """What decides a stage's result besides its inputs, for the arm that a job is of, or that is given."""
+
+    def recipe(wildcards):
+        name = arm or getattr(wildcards, "arm", None)
+        config = CFG.arm(name) if name in CFG.arms else CFG
+        return stamp.digest(stamp.recipe(stage, config, *more))
+
+    return recipe
 
 
-def draw(size):
-    """The fingerprint of one draw from the mini world: the world and the draw's own size, not the other draws'."""
-    return CFG.fingerprint(*WORLD, f"corpus.mini.{size}")
+def made_here(stage, *more):
+    """The same of a curation, for the variant that a job is of."""
+    return lambda wildcards: stamp.digest(stamp.recipe(stage, curated(wildcards)[1], *more))
 
 
-def number_of_shards():
-    """Shards of a corpus that is trained on."""
-    if MINI:
-        return -(-CFG.corpus.mini.train_pairs // CFG.corpus.mini.pairs_per_shard)
-    return sum(1 for _ in braceexpand(CFG.corpus.shards))
-
-
-# The numbers of the blocks of embeddings, each the work of one job.
-EMBED_BLOCKS = range(-(-number_of_shards() // CFG.clip.shards_per_job))
-# The same of the archives; none where one job does them all.
-ARCHIVE_BLOCKS = range(-(-number_of_shards() // CFG.curate.shards_per_job))
-ARCHIVE_BLOCKS = ARCHIVE_BLOCKS if len(ARCHIVE_BLOCKS) > 1 else []
-ARCHIVE_SETTINGS = CFG.fingerprint("curate.search", "curate.compat", "curate.pool")
-
-
-def memory(mini, full):
-    """Megabytes: one size for the mini experiment, one for millions of pairs; each further attempt gets more."""
-    return lambda wildcards, attempt: attempt * (mini if MINI else full)
-
-
-def minutes(mini, full):
-    """Run time that a scheduler reserves; each further attempt gets more."""
-    return lambda wildcards, attempt: attempt * (mini if MINI else full)
+def needs(memory, minutes, **more):
+    """What a scheduler reserves: (mini, full) megabytes and minutes; each further attempt gets more of both."""
+    size = 0 if MINI else 1
+    return {
+        "mem_mb": lambda wildcards, attempt: attempt * memory[size],
+        "runtime": lambda wildcards, attempt: attempt * minutes[size],
+        **more,
+    }
 
 
 def gpus(number):
     """GPUs that a job takes, by what it computes: none where the configuration keeps all of it on the CPU."""
     return 0 if CFG.device == "cpu" else number
+
+
+def files(where, folder, shards):
+    """A stage's file of each shard in its folder."""
+    return [where(folder, shard) for shard in shards]
+
+
+def curated(wildcards):
+    """The curation that a job is of: its places, and the configuration that makes it."""
+    corpus, config = variants.split(CFG, wildcards.corpus + wildcards.variant)
+    return AT.curation(corpus, config), config
+
+
+def captions(wildcards):
+    return curated(wildcards)[0].captions / layout.MANIFEST
+
+
+def embeddings(wildcards):
+    """The manifests of all blocks."""
+    folder = curated(wildcards)[0].embeddings
+    return [layout.block(folder, number) for number in range(len(EMBED_BLOCKS))]
+
+
+def vectors(wildcards):
+    return layout.vectors_manifest(curated(wildcards)[0].vectors)
+
+
+def archive_blocks(wildcards):
+    """The manifests of the archive's blocks, where there are several."""
+    folder = curated(wildcards)[0].archive
+    return [layout.block(folder, number) for number in range(len(ARCHIVE_BLOCKS)) if len(ARCHIVE_BLOCKS) > 1]
+
+
+def clip_weights():
+    """The stand-in, or the file of weights that is named: what is embedded with another one is embedded anew."""
+    named = Path(CFG.clip.pretrained)
+    return stand_in() or ([named] if named.is_file() else [])
+
+
+def stand_in():
+    """The CLIP that is trained here, where there is one."""
+    return [AT.clip / layout.MANIFEST] if STAND_IN else []
+
+
+def trained_on(wildcards):
+    """The captions that an arm is trained on."""
+    own = CFG.arm(wildcards.arm)
+    return AT.curation(AT.corpus_of(wildcards.seed), own).captions / layout.MANIFEST
 
 
 def prompts(wildcards):
@@ -112,11 +152,6 @@ def model(wildcards):
     return stand_in() if CFG.references[wildcards.arm].clip == "stand-in" else []
 
 
-def stand_in():
-    """The CLIP that is trained here, where there is one."""
-    return [AT.clip / layout.MANIFEST] if STAND_IN else []
-
-
 def table(name):
     """A table's files; the CSV goes into the HTML report."""
     csv = report(AT.tables / f"{name}.csv", caption=f"../report/{name}.rst", category="Tables", labels={"table": name})
@@ -129,3 +164,9 @@ def figure(name):
         AT.figures / f"{name}.svg", caption=f"../report/{name}.rst", category="Figures", labels={"figure": name}
     )
     return [svg, AT.figures / f"{name}.png"]
+
+
+# The shards of a corpus that is trained on, SET/SHARD each, and those that one job embeds, or gives their archives.
+SHARDS = AT.shards("{corpus}")
+EMBED_BLOCKS = AT.blocks("{corpus}", CFG.clip.shards_per_job)
+ARCHIVE_BLOCKS = AT.blocks("{corpus}", CFG.curate.shards_per_job)

@@ -1,9 +1,15 @@
 # The pairs: composed, or the user's own shards verified; and the mini experiment's benchmarks and stand-in CLIP.
 
+PAIRS = AT.corpus("{corpus}")
+
 
 rule corpus:
     output:
-        manifest=AT.corpus("{corpus}"),
+        manifest=PAIRS.manifest,
+        index=files(layout.side_car, PAIRS.index, SHARDS),
+        shards=files(layout.tar, PAIRS.shards, SHARDS) if MINI else [],
+        truth=files(layout.scenes, AT.truth("{corpus}"), SHARDS) if MINI else [],
+        quarantine=[PAIRS.quarantine] if CFG.corpus.lenient and not MINI else [],
     log:
         AT.log("corpus/{corpus}"),
     benchmark:
@@ -12,16 +18,11 @@ rule corpus:
     conda:
         ENV
     resources:
-        mem_mb=memory(1000, 4000),
-        runtime=minutes(10, 600),
+        **needs((1000, 4000), (10, 600)),
     params:
         config=CONFIG,
-        settings=lambda wildcards: (
-            draw("web_pairs" if wildcards.corpus == layout.WEB else "train_pairs")
-            if MINI
-            else CFG.fingerprint("corpus.shards")
-        ),
-        code=code_fingerprint("cocu.mini.build" if MINI else "cocu.pairs.verify"),
+        made=made("mini", "corpus.mini.train_pairs") if MINI else made("corpus"),
+        files=lambda wildcards: stamp.file_facts(CFG.corpus.addresses()),
     message:
         "corpus {wildcards.corpus}"
     shell:
@@ -40,12 +41,10 @@ if MINI:
         conda:
             ENV
         resources:
-            mem_mb=memory(1000, 1000),
-            runtime=minutes(10, 10),
+            **needs((1000, 1000), (10, 10)),
         params:
             config=CONFIG,
-            settings=lambda wildcards: draw(f"{wildcards.split}_images"),
-            code=code_fingerprint("cocu.mini.benchmarks"),
+            made=lambda wildcards: made("benchmarks", f"corpus.mini.{wildcards.split}_images")(wildcards),
         message:
             "benchmarks, {wildcards.split}"
         shell:
@@ -53,10 +52,34 @@ if MINI:
 
 
 if STAND_IN:
+    WEB = AT.corpus(layout.WEB)
+
+    # The pairs that the stand-in learns from; no arm is trained on them, and nothing reads their truth.
+    rule web:
+        output:
+            manifest=WEB.manifest,
+            index=files(layout.side_car, WEB.index, AT.shards(layout.WEB)),
+            shards=files(layout.tar, WEB.shards, AT.shards(layout.WEB)),
+        log:
+            AT.log("web"),
+        benchmark:
+            AT.time("web")
+        conda:
+            ENV
+        resources:
+            **needs((1000, 1000), (10, 10)),
+        params:
+            config=CONFIG,
+            corpus=layout.WEB,
+            made=made("mini", "corpus.mini.web_pairs"),
+        message:
+            "corpus {params.corpus}"
+        shell:
+            "cocu stage corpus --config {params.config} --corpus {params.corpus} > {log} 2>&1"
 
     rule clip:
         input:
-            AT.corpus(layout.WEB),
+            WEB.manifest,
         output:
             *layout.model_files(AT.clip),
             *stand_in(),
@@ -67,12 +90,10 @@ if STAND_IN:
         conda:
             ENV
         resources:
-            mem_mb=memory(3000, 3000),
-            runtime=minutes(30, 30),
+            **needs((3000, 3000), (30, 30)),
         params:
             config=CONFIG,
-            settings=CFG.fingerprint("clip.stand_in"),
-            code=code_fingerprint("cocu.mini.standin"),
+            made=made("clip"),
         message:
             "stand-in CLIP"
         shell:

@@ -1,8 +1,7 @@
 # Concept curation: vocabulary and concepts of the captions, embeddings by CLIP, the archive, and its quality.
 
-CURATION = AT.curation("{corpus}")
+CURATION = AT.curation("{corpus}{variant}")
 POOL = layout.Curation(Path(CFG.curate.pool)).words if CFG.curate.pool else ""
-WORDS = [file for file in (CFG.curate.vocabulary.file or POOL,) if file]
 # The stand-in's embeddings are made on the CPU, alike on every machine; so are the searches that approximate.
 CLIP_GPUS = gpus(0 if STAND_IN else 1)
 SEARCH_GPUS = gpus(1 if CFG.curate.search.index in ("auto", "exact") else 0)
@@ -11,140 +10,145 @@ SEARCH_GPUS = gpus(1 if CFG.curate.search.index in ("auto", "exact") else 0)
 rule captions:
     input:
         corpus=rules.corpus.output.manifest,
-        words=WORDS,
+        words=[file for file in (CFG.curate.vocabulary.file or POOL,) if file],
     output:
         manifest=CURATION.captions / layout.MANIFEST,
+        words=CURATION.words,
+        captions=files(layout.side_car, CURATION.captions, SHARDS),
     log:
-        AT.log("captions/{corpus}"),
+        AT.log("captions/{corpus}{variant}"),
     benchmark:
-        AT.time("captions/{corpus}")
+        AT.time("captions/{corpus}{variant}")
     conda:
         ENV
     resources:
-        mem_mb=memory(1000, 16000),
-        runtime=minutes(10, 240),
+        **needs((1000, 16000), (10, 240)),
     params:
         config=CONFIG,
-        settings=CFG.fingerprint("curate.vocabulary", "curate.pool"),
-        code=code_fingerprint("cocu.concepts.captions"),
+        made=made_here("captions", "curate.pool"),
     message:
-        "concepts of the captions of {wildcards.corpus}"
+        "concepts of the captions of {wildcards.corpus}{wildcards.variant}"
     shell:
-        "cocu stage captions --config {params.config} --corpus {wildcards.corpus} > {log} 2>&1"
+        "cocu stage captions --config {params.config} --corpus {wildcards.corpus}{wildcards.variant} > {log} 2>&1"
 
 
-rule embed:
-    input:
-        corpus=rules.corpus.output.manifest,
-        clip=stand_in(),
-    output:
-        block=CURATION.embedded("{block}"),
-    log:
-        AT.log("embed/{corpus}/{block}"),
-    benchmark:
-        AT.time("embed/{corpus}/{block}")
-    conda:
-        ENV
-    threads: CFG.clip.threads
-    resources:
-        gpu=CLIP_GPUS,
-        mem_mb=memory(2000, 16000),
-        runtime=minutes(10, 240),
-    params:
-        config=CONFIG,
-        settings=CFG.fingerprint("clip.model", "clip.pretrained", "clip.batch_size", "clip.shards_per_job"),
-        code=code_fingerprint("cocu.clip.embed"),
-    message:
-        "embeddings of {wildcards.corpus}, block {wildcards.block}"
-    shell:
-        "cocu stage embed --config {params.config} --corpus {wildcards.corpus} --block {wildcards.block} > {log} 2>&1"
+for number, shards in enumerate(EMBED_BLOCKS):
+
+    rule:
+        name:
+            f"embed_{number}"
+        input:
+            corpus=rules.corpus.output.manifest,
+            clip=clip_weights(),
+        output:
+            manifest=layout.block(CURATION.embeddings, number),
+            embeddings=files(layout.rows, CURATION.embeddings, shards),
+        log:
+            AT.log(f"embed/{{corpus}}{{variant}}/{number}"),
+        benchmark:
+            AT.time(f"embed/{{corpus}}{{variant}}/{number}")
+        conda:
+            ENV
+        threads: CFG.clip.threads
+        resources:
+            **needs((2000, 16000), (10, 240), gpu=CLIP_GPUS),
+        params:
+            config=CONFIG,
+            block=number,
+            made=made_here("embed", "clip.model", "clip.pretrained"),
+        message:
+            "embeddings of {wildcards.corpus}{wildcards.variant}, block {params.block}"
+        shell:
+            "cocu stage embed --config {params.config} --corpus {wildcards.corpus}{wildcards.variant}"
+            " --block {params.block} > {log} 2>&1"
 
 
 rule embed_vocabulary:
     input:
-        captions=rules.captions.output.manifest,
-        clip=stand_in(),
+        captions=captions,
+        clip=clip_weights(),
     output:
+        manifest=layout.vectors_manifest(CURATION.vectors),
         vectors=CURATION.vectors,
     log:
-        AT.log("embed_vocabulary/{corpus}"),
+        AT.log("embed_vocabulary/{corpus}{variant}"),
     benchmark:
-        AT.time("embed_vocabulary/{corpus}")
+        AT.time("embed_vocabulary/{corpus}{variant}")
     conda:
         ENV
     threads: CFG.clip.threads
     resources:
-        gpu=CLIP_GPUS,
-        mem_mb=memory(2000, 8000),
-        runtime=minutes(10, 30),
+        **needs((2000, 8000), (10, 30), gpu=CLIP_GPUS),
     params:
         config=CONFIG,
-        settings=CFG.fingerprint("clip.model", "clip.pretrained"),
-        code=code_fingerprint("cocu.clip.embed"),
+        made=made_here("embed", "clip.model", "clip.pretrained"),
     message:
-        "embeddings of the vocabulary of {wildcards.corpus}"
+        "embeddings of the vocabulary of {wildcards.corpus}{wildcards.variant}"
     shell:
-        "cocu stage embed-vocabulary --config {params.config} --corpus {wildcards.corpus} > {log} 2>&1"
+        "cocu stage embed-vocabulary --config {params.config} --corpus {wildcards.corpus}{wildcards.variant}"
+        " > {log} 2>&1"
 
 
 # Blocks of the archive, each a job of its own; where there is one block alone, the rule below does it.
-rule archive_block:
-    input:
-        corpus=rules.corpus.output.manifest,
-        captions=rules.captions.output.manifest,
-        blocks=lambda wildcards: expand(rules.embed.output.block, corpus=wildcards.corpus, block=EMBED_BLOCKS),
-        vocabulary=rules.embed_vocabulary.output.vectors,
-    output:
-        block=CURATION.archived("{block}"),
-    log:
-        AT.log("archive/{corpus}/{block}"),
-    benchmark:
-        AT.time("archive/{corpus}/{block}")
-    conda:
-        ENV
-    threads: CFG.curate.threads
-    resources:
-        gpu=SEARCH_GPUS,
-        mem_mb=memory(2000, 64000),
-        runtime=minutes(10, 1440),
-    params:
-        config=CONFIG,
-        settings=ARCHIVE_SETTINGS,
-        code=code_fingerprint("cocu.curate.archive"),
-    message:
-        "archive of {wildcards.corpus}, block {wildcards.block}"
-    shell:
-        "cocu stage archive --config {params.config} --corpus {wildcards.corpus} --block {wildcards.block} > {log} 2>&1"
+for number, shards in enumerate(ARCHIVE_BLOCKS if len(ARCHIVE_BLOCKS) > 1 else []):
+
+    rule:
+        name:
+            f"archive_{number}"
+        input:
+            corpus=rules.corpus.output.manifest,
+            captions=captions,
+            blocks=embeddings,
+            vocabulary=vectors,
+        output:
+            manifest=layout.block(CURATION.archive, number),
+            archives=files(layout.side_car, CURATION.archive, shards),
+        log:
+            AT.log(f"archive/{{corpus}}{{variant}}/{number}"),
+        benchmark:
+            AT.time(f"archive/{{corpus}}{{variant}}/{number}")
+        conda:
+            ENV
+        threads: CFG.curate.threads
+        resources:
+            **needs((2000, 64000), (10, 1440), gpu=SEARCH_GPUS),
+        params:
+            config=CONFIG,
+            block=number,
+            made=made_here("archive", "curate.pool"),
+        message:
+            "archive of {wildcards.corpus}{wildcards.variant}, block {params.block}"
+        shell:
+            "cocu stage archive --config {params.config} --corpus {wildcards.corpus}{wildcards.variant}"
+            " --block {params.block} > {log} 2>&1"
 
 
 rule archive:
     input:
         corpus=rules.corpus.output.manifest,
-        captions=rules.captions.output.manifest,
-        blocks=lambda wildcards: expand(rules.embed.output.block, corpus=wildcards.corpus, block=EMBED_BLOCKS),
-        vocabulary=rules.embed_vocabulary.output.vectors,
-        parts=lambda wildcards: expand(rules.archive_block.output.block, corpus=wildcards.corpus, block=ARCHIVE_BLOCKS),
+        captions=captions,
+        blocks=embeddings,
+        vocabulary=vectors,
+        parts=archive_blocks,
     output:
         manifest=CURATION.archive / layout.MANIFEST,
+        archives=files(layout.side_car, CURATION.archive, SHARDS) if len(ARCHIVE_BLOCKS) == 1 else [],
     log:
-        AT.log("archive/{corpus}"),
+        AT.log("archive/{corpus}{variant}"),
     benchmark:
-        AT.time("archive/{corpus}")
+        AT.time("archive/{corpus}{variant}")
     conda:
         ENV
     threads: CFG.curate.threads
     resources:
-        gpu=0 if ARCHIVE_BLOCKS else SEARCH_GPUS,
-        mem_mb=memory(2000, 64000),
-        runtime=minutes(10, 1440),
+        **needs((2000, 64000), (10, 1440), gpu=SEARCH_GPUS if len(ARCHIVE_BLOCKS) == 1 else 0),
     params:
         config=CONFIG,
-        settings=ARCHIVE_SETTINGS,
-        code=code_fingerprint("cocu.curate.archive"),
+        made=made_here("archive", "curate.pool"),
     message:
-        "archive of {wildcards.corpus}"
+        "archive of {wildcards.corpus}{wildcards.variant}"
     shell:
-        "cocu stage archive --config {params.config} --corpus {wildcards.corpus} > {log} 2>&1"
+        "cocu stage archive --config {params.config} --corpus {wildcards.corpus}{wildcards.variant} > {log} 2>&1"
 
 
 if MINI:
@@ -152,47 +156,45 @@ if MINI:
     rule oracle:
         input:
             corpus=rules.corpus.output.manifest,  # its rule writes the truth as well
-            captions=rules.captions.output.manifest,
+            captions=captions,
         output:
             manifest=CURATION.oracle / layout.MANIFEST,
+            archives=files(layout.side_car, CURATION.oracle, SHARDS),
         log:
-            AT.log("oracle/{corpus}"),
+            AT.log("oracle/{corpus}{variant}"),
         benchmark:
-            AT.time("oracle/{corpus}")
+            AT.time("oracle/{corpus}{variant}")
         conda:
             ENV
         resources:
-            mem_mb=memory(1000, 1000),
-            runtime=minutes(10, 10),
+            **needs((1000, 1000), (10, 10)),
         params:
             config=CONFIG,
-            code=code_fingerprint("cocu.mini.truth"),
+            made=made_here("oracle"),
         message:
-            "oracle of {wildcards.corpus}"
+            "oracle of {wildcards.corpus}{wildcards.variant}"
         shell:
-            "cocu stage oracle --config {params.config} --corpus {wildcards.corpus} > {log} 2>&1"
+            "cocu stage oracle --config {params.config} --corpus {wildcards.corpus}{wildcards.variant} > {log} 2>&1"
 
     rule quality:
         input:
             corpus=rules.corpus.output.manifest,  # as above
-            captions=rules.captions.output.manifest,
+            captions=captions,
             archive=rules.archive.output.manifest,
         output:
             json=CURATION.quality,
         log:
-            AT.log("quality/{corpus}"),
+            AT.log("quality/{corpus}{variant}"),
         benchmark:
-            AT.time("quality/{corpus}")
+            AT.time("quality/{corpus}{variant}")
         conda:
             ENV
         resources:
-            mem_mb=memory(1000, 1000),
-            runtime=minutes(10, 10),
+            **needs((1000, 1000), (10, 10)),
         params:
             config=CONFIG,
-            settings=[CFG.fingerprint("report.seed"), CFG.arm(CFG.report.treatment).fingerprint("train.prompts")],
-            code=code_fingerprint("cocu.mini.quality"),
+            made=made("quality", arm=CFG.report.treatment),
         message:
-            "quality of the archive of {wildcards.corpus}"
+            "quality of the archive of {wildcards.corpus}{wildcards.variant}"
         shell:
-            "cocu stage quality --config {params.config} --corpus {wildcards.corpus} > {log} 2>&1"
+            "cocu stage quality --config {params.config} --corpus {wildcards.corpus}{wildcards.variant} > {log} 2>&1"

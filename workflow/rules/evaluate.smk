@@ -18,17 +18,14 @@ rule evaluate:
         ENV
     threads: CFG.evaluate.threads * CFG.evaluate.processes
     resources:
-        gpu=gpus(CFG.evaluate.processes),
-        mem_mb=memory(3000, 16000),
-        runtime=minutes(20, 240),
+        **needs((3000, 16000), (20, 240), gpu=gpus(CFG.evaluate.processes)),
     params:
         config=CONFIG,
-        settings=CFG.fingerprint("evaluate.backgrounds", "evaluate.limit"),
+        made=made("evaluate"),
         reference=lambda wildcards: (
             CFG.references[wildcards.arm].model_dump_json() if wildcards.arm in CFG.references else ""
         ),
         protocol=lambda wildcards: PROTOCOLS[wildcards.benchmark],
-        code=code_fingerprint("cocu.evaluate.stage"),
     message:
         "{wildcards.benchmark} by {wildcards.arm}, seed {wildcards.seed}"
     shell:
@@ -46,12 +43,11 @@ rule import_checkpoint:
     conda:
         ENV
     resources:
-        mem_mb=memory(4000, 4000),
-        runtime=minutes(30, 30),
+        **needs((4000, 4000), (30, 30)),
     params:
         config=CONFIG,
         hf=lambda wildcards: CFG.references[wildcards.arm].hf,
-        code=code_fingerprint("cocu.model.transformers"),
+        made=made("import"),
     message:
         "checkpoint {wildcards.arm}"
     shell:

@@ -4,8 +4,8 @@
 # The training state is no output, so that a killed job finds it again; it is keyed by what it was made from.
 rule train:
     input:
-        corpus=lambda wildcards: AT.corpus(AT.corpus_of(wildcards.seed)),
-        captions=lambda wildcards: AT.curation(AT.corpus_of(wildcards.seed)).captions / layout.MANIFEST,
+        corpus=lambda wildcards: AT.corpus(AT.corpus_of(wildcards.seed)).manifest,
+        captions=trained_on,
         prompts=prompts,
         val=AT.val / layout.MANIFEST if MINI else [],
     output:
@@ -21,14 +21,11 @@ rule train:
         ENV
     threads: CFG.train.threads
     resources:
-        gpu=gpus(1),
-        mem_mb=memory(3000, 64000),
-        runtime=minutes(60, 10080),
+        **needs((3000, 64000), (60, 10080), gpu=gpus(1)),
     params:
         config=CONFIG,
-        settings=lambda wildcards: CFG.arm(wildcards.arm).fingerprint("model", "train"),
+        made=made("train"),
         curve=PROTOCOLS[showcase(CFG.evaluate.benchmarks).name] if CFG.train.validate_every else "none",
-        code=code_fingerprint("cocu.train.loop"),
     message:
         "training {wildcards.arm}, seed {wildcards.seed}"
     shell:

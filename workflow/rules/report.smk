@@ -24,14 +24,10 @@ rule tables:
     conda:
         ENV
     resources:
-        mem_mb=memory(1000, 1000),
-        runtime=minutes(10, 10),
+        **needs((1000, 1000), (10, 10)),
     params:
         config=CONFIG,
-        settings=CFG.fingerprint(
-            "report.baseline", "report.treatment", "report.confidence", "evaluate.benchmarks", "references"
-        ),
-        code=code_fingerprint("cocu.report.tables"),
+        made=made("tables"),
     message:
         "tables"
     shell:
@@ -54,14 +50,10 @@ rule figures:
     conda:
         ENV
     resources:
-        mem_mb=memory(1000, 1000),
-        runtime=minutes(10, 10),
+        **needs((1000, 1000), (10, 10)),
     params:
         config=CONFIG,
-        settings=CFG.fingerprint(
-            "report.baseline", "report.treatment", "report.confidence", "evaluate.benchmarks", "references"
-        ),
-        code=code_fingerprint("cocu.report.figures"),
+        made=made("figures"),
     message:
         "figures"
     shell:
@@ -84,12 +76,10 @@ rule panel:
         ENV
     threads: CFG.evaluate.threads
     resources:
-        mem_mb=memory(3000, 16000),
-        runtime=minutes(20, 60),
+        **needs((3000, 16000), (20, 60)),
     params:
         config=CONFIG,
-        settings=CFG.fingerprint("report", "evaluate.benchmarks"),
-        code=code_fingerprint("cocu.report.panel"),
+        made=made("panel"),
     message:
         "panel of test images"
     shell:
