@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+from functools import cache
 
 from cocu import layout, stamp, variants
 from cocu.benchmarks.definitions import read_benchmark, showcase
@@ -97,7 +98,12 @@ def files(where, folder, shards):
 
 def curated(wildcards):
     """The curation that a job is of: its places, and the configuration that makes it."""
-    corpus, config = variants.split(CFG, wildcards.corpus + wildcards.variant)
+    return curation_called(wildcards.corpus + wildcards.variant)
+
+
+@cache
+def curation_called(name):
+    corpus, config = variants.split(CFG, name)
     return AT.curation(corpus, config), config
 
 
