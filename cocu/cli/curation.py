@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from cocu import layout
-from cocu.cli.options import DEFAULT, ConfigFiles, CorpusFile, OutFile, OutFolder
-from cocu.config import Device, load
+from cocu.cli.options import CorpusFile, OutFile, OutFolder, OwnConfig, own_config
+from cocu.config import Device
+from cocu.standalone import standalone_config
 
 CURATION = "Curation"
 Curation = Annotated[
@@ -65,15 +66,15 @@ def curate_shards(
             "threads": threads,
         },
     }
-    pipeline.run(pipeline.curation_config(config or [], options), out=out)
+    pipeline.run(standalone_config(config or [], options), out=out)
 
 
 @app.command(rich_help_panel=CURATION)
-def vocabulary(corpus: CorpusFile, out: OutFile, config: ConfigFiles = DEFAULT) -> None:
+def vocabulary(corpus: CorpusFile, out: OutFile, config: OwnConfig = None) -> None:
     """Build a vocabulary from the captions, and report which of the benchmarks' class names it holds."""
     from cocu.concepts import overlap
 
-    overlap.run_vocabulary(load(config), corpus=corpus, out=out)
+    overlap.run_vocabulary(own_config(config), corpus=corpus, out=out)
 
 
 @archives.command()

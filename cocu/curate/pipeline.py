@@ -7,15 +7,14 @@ by shard, so that the same command finishes what was interrupted, with the same 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from braceexpand import braceexpand
 
 from cocu.clip import embed
 from cocu.concepts import captions
-from cocu.config import Config, digest, merge, read_yaml, validate
+from cocu.concepts.benchmark_names import held_out_names
+from cocu.config import Config, digest
 from cocu.curate import archive
 from cocu.errors import ConfigError
 from cocu.io import code_fingerprint, file_sha256, read_json, write_json
@@ -23,23 +22,6 @@ from cocu.layout import MANIFEST, Curation
 from cocu.log import say
 from cocu.pairs import verify
 from cocu.pairs.shards import manifest_shards
-
-# What a configuration must say of the experiment that curation is usually a part of; none of it is read here.
-EXPERIMENT: dict[str, Any] = {
-    "experiment": "curation",
-    "seeds": [0],
-    "arms": {"groupvit": {}, "cocu": {}},
-    "model": {"stem": "patch", "stages": [{"depth": 1, "group_tokens": 8}]},
-    "evaluate": {"benchmarks": ["voc"]},
-}
-
-
-def curation_config(files: Sequence[Path], options: Mapping[str, Any]) -> Config:
-    """The configuration from the files, with the command line's options laid over them."""
-    data = EXPERIMENT
-    for file in files:
-        data = merge(data, read_yaml(file))
-    return validate(merge(data, options))
 
 
 def run(config: Config, *, out: Path) -> None:
@@ -50,6 +32,7 @@ def run(config: Config, *, out: Path) -> None:
     if config.curate.pool and Path(config.curate.pool).resolve() == out.resolve():
         raise ConfigError(f"The pool {config.curate.pool} is the folder that is written: leave --pool out.")
     name = config.corpus.name
+    held = held_out_names(config.curate.vocabulary.exclude_benchmarks)
     here = Curation(out)
     corpus = here.corpus
     made = _Stages(out / "stages.json")
@@ -63,6 +46,7 @@ def run(config: Config, *, out: Path) -> None:
     source = [
         [(shard.stem, shard.sha256, shard.samples) for shard in shards],
         config.curate.vocabulary.model_dump(mode="json"),
+        held,
         _pool_words(config),
         code_fingerprint(captions.__name__),
     ]

@@ -7,6 +7,7 @@ from braceexpand import braceexpand
 
 from cocu import layout
 from cocu.benchmarks.definitions import read_benchmark, showcase
+from cocu.concepts.benchmark_names import held_out_names
 
 AT = layout.Experiment(CFG)
 CONFIG = AT.resolved
@@ -28,6 +29,14 @@ def protocol(benchmark):
     """The hash of how a benchmark is scored: results change with it."""
     try:
         return read_benchmark(benchmark).protocol_hash()
+    except CocuError as error:
+        raise WorkflowError(str(error))
+
+
+def held_out():
+    """The hash of the class names that no vocabulary may hold: files say them, so no fingerprint of settings does."""
+    try:
+        return settings.digest(held_out_names(CFG.curate.vocabulary.exclude_benchmarks))
     except CocuError as error:
         raise WorkflowError(str(error))
 

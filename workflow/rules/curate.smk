@@ -26,6 +26,7 @@ rule captions:
     params:
         config=CONFIG,
         settings=CFG.fingerprint("curate.vocabulary", "curate.pool"),
+        held_out=held_out(),
         code=code_fingerprint("cocu.concepts.captions"),
     message:
         "concepts of the captions of {wildcards.corpus}"
