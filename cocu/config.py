@@ -11,7 +11,7 @@ import math
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -49,6 +49,7 @@ __all__ = [
     "DataSet",
     "Device",
     "Evaluate",
+    "EvaluationConfig",
     "Fraction",
     "MiniWorld",
     "Model",
@@ -69,9 +70,10 @@ __all__ = [
     "read",
     "suggest",
     "validate",
-    "validate_data",
+    "validate_part",
 ]
 
+Part = TypeVar("Part", bound="DataConfig")  # of a configuration
 ARM_SECTIONS = ("clip", "curate", "model", "train")  # what an arm may override
 ONE_LABEL = "one_label"  # results of the treatment painted with one label an image; no arm may have the name
 
@@ -90,7 +92,14 @@ class DataConfig(Section):
         return self
 
 
-class Config(DataConfig):
+class EvaluationConfig(DataConfig):
+    """What an evaluation reads: besides the CLIP that may be asked, the references, and how benchmarks are scored."""
+
+    references: dict[Name, Reference] = Field(default_factory=dict)
+    evaluate: Evaluate = Evaluate()
+
+
+class Config(EvaluationConfig):
     """Everything that decides a result. Arms x seeds x benchmarks is the experiment; references have no seeds.
 
     run_arms names the arms that run; the others are checked no further and dropped, so that an overlay can leave out
@@ -101,7 +110,6 @@ class Config(DataConfig):
     seeds: tuple[Seed, ...] = Field(min_length=1)
     run_arms: tuple[Name, ...] = ()
     arms: dict[Name, dict[str, Any]] = Field(min_length=1)
-    references: dict[Name, Reference] = Field(default_factory=dict)
     model: Model
     train: Train = Train()
     evaluate: Evaluate
@@ -171,9 +179,6 @@ class Config(DataConfig):
         return self._override(name)
 
 
-_REST = Config.model_fields.keys() - DataConfig.model_fields.keys()
-
-
 def suggest(word: str, known: Iterable[str]) -> str:
     """The end of a sentence: `; did you mean 'x'?` for the nearest known word, or its full stop."""
     near = difflib.get_close_matches(word, list(known), n=1)
@@ -188,10 +193,11 @@ def validate(data: Mapping[str, Any]) -> Config:
         raise ConfigError(_sentences(error)) from error
 
 
-def validate_data(data: Mapping[str, Any]) -> DataConfig:
-    """What of plain data curation reads; the rest of an experiment's keys may be there, and is not looked at."""
+def validate_part(kind: type[Part], data: Mapping[str, Any]) -> Part:
+    """What of plain data a verb reads; other keys of an experiment may be there, and are not looked at."""
+    unread = Config.model_fields.keys() - kind.model_fields.keys()
     try:
-        return DataConfig.model_validate({key: data[key] for key in data if key not in _REST})
+        return kind.model_validate({key: data[key] for key in data if key not in unread})
     except ValidationError as error:
         raise ConfigError(_sentences(error)) from error
 

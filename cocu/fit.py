@@ -23,12 +23,7 @@ RANKED = ("sampling", "temperature", "replacement")  # keys of train.prompts tha
 
 def data_mistakes(corpus: Corpus, clip: Clip, curate: Curate) -> list[str]:
     """What curation asks for and cannot have; with an arm applied, or of all of them."""
-    mistakes = [
-        f"curate.vocabulary.exclude_benchmarks names '{name}', and class names are known of {', '.join(PUBLISHED)}: "
-        "correct or remove it"
-        for name in curate.vocabulary.exclude_benchmarks
-        if name not in PUBLISHED
-    ]
+    mistakes = []
     if clip.model == "stand-in" and clip.pretrained:
         mistakes.append(
             f"clip.pretrained is '{clip.pretrained}', and clip.model 'stand-in' is trained here: name a model of "
@@ -48,7 +43,8 @@ def data_mistakes(corpus: Corpus, clip: Clip, curate: Curate) -> list[str]:
 
 def evaluation_mistakes(corpus: Corpus, evaluate: Evaluate) -> list[str]:
     """What no arm has a part in."""
-    mistakes = [
+    mistakes = [] if evaluate.benchmarks else ["evaluate.benchmarks is empty: name one at least"]
+    mistakes += [
         f"evaluate.benchmarks names '{name}', whose photographs corpus.kind 'mini' does not compose: write "
         f"'mini_{name}'"
         for name in evaluate.benchmarks

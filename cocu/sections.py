@@ -217,7 +217,7 @@ class Reference(Section):
 class Evaluate(Section):
     """Zero-shot segmentation: which benchmarks, and where their files are."""
 
-    benchmarks: tuple[Name, ...] = Field(min_length=1)
+    benchmarks: tuple[Name, ...] = ()
     data: str = "data/benchmarks"
     limit: CountOrZero = 0
     backgrounds: tuple[Fraction, ...] = ()

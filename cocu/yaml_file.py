@@ -40,7 +40,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except OSError as error:
-        raise ConfigError(f"Cannot read the configuration file {path}: {error.strerror}.") from error
+        raise ConfigError(
+            f"Cannot read the configuration file {path}: {error.strerror}. Run in the experiment's folder, or name its "
+            "file with --config (the project's config/config.yaml is one to start from)."
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(data, dict):

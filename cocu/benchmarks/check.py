@@ -11,7 +11,7 @@ import contextlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cocu.benchmarks.definitions import Benchmark, read_benchmark
+from cocu.benchmarks.definitions import Benchmark, definition_file, read_benchmark
 from cocu.benchmarks.mmseg import OTHER_SIZE, ExampleError, Examples, obtain
 from cocu.io import write_json
 from cocu.log import progress
@@ -57,7 +57,7 @@ class Report:
     faults: sentences by kind; warnings: what an evaluation runs with, and its user should know.
     Of the images without fault: modes; sizes (width, height), smallest, median, largest by pixels; shrunk; ignored:
     share of the pixels; classes: name, share of the scored pixels, number of images. unread: image files and masks
-    that no list names, of a benchmark that has a list.
+    that no list names, of a benchmark that has a list. definition: the file that defines the benchmark.
     """
 
     benchmark: str
@@ -75,11 +75,13 @@ class Report:
     ignored: float = 0.0
     classes: list[tuple[str, float, int]] = field(default_factory=list)
     unread: tuple[int, int] = (0, 0)
+    definition: str = ""
 
 
 def run(name: str, *, data: Path, limit: int, processes: int, out: Path | None) -> Report:
-    """The report on config/benchmarks/`name`.yaml and the folder `data`; written to `out` as JSON as well."""
+    """The report on the benchmark `name` and the folder `data`; written to `out` as JSON as well."""
     report = check(read_benchmark(name), data, limit, processes)
+    report = replace(report, definition=str(definition_file(name)))
     if out is not None:
         write_json(out, asdict(report))
     return report
@@ -214,6 +216,8 @@ def format_report(report: Report) -> str:
     lines = [f"{report.benchmark} in {report.folder}"]
     if report.images:
         lines.append(f"{'images':14}{report.images:,} listed{published}, {report.looked_at:,} looked at")
+    if report.definition:
+        lines.append(f"{'defined by':14}{report.definition}")
     if any(report.unread):
         lines.append(f"{'not read':14}images {report.unread[0]:,}, masks {report.unread[1]:,}, which no list names")
     if report.sizes:

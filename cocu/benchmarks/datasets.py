@@ -1,8 +1,9 @@
 """The data sets that mmsegmentation lacks, registered in it: COCO-Object, ImageNet-S-50 and -300.
 
-Gives classes for mmsegmentation's `DATASETS` and a loader for its `TRANSFORMS`. Only `cocu.benchmarks.mmseg` imports
-this module, once mmsegmentation can be imported. Sources: Caesar et al. 2018 (the pixel maps behind COCO-Object), Gao
-et al. 2022 (ImageNet-S).
+Gives classes for mmsegmentation's `DATASETS` and a loader for its `TRANSFORMS`. A data set's classes are those of its
+shipped definition: a user's own may have a part of them, and does not say what the labels are. Only
+`cocu.benchmarks.mmseg` imports this module, once mmsegmentation can be imported. Sources: Caesar et al. 2018 (the pixel
+maps behind COCO-Object), Gao et al. 2022 (ImageNet-S).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 from PIL import Image
 
-from cocu.concepts.benchmark_names import prompt_names
+from cocu.benchmarks.definitions import SHIPPED, read_benchmark
 
 IGNORED = 1000  # in ImageNet-S: pixels that are not labelled
 
@@ -24,7 +25,7 @@ IGNORED = 1000  # in ImageNet-S: pixels that are not labelled
 class COCOObjectDataset(BaseSegDataset):
     """The 80 things of COCO, and background; masks as `cocu convert coco-object` writes them."""
 
-    METAINFO: ClassVar = {"classes": ("background", *prompt_names("coco_object"))}
+    METAINFO: ClassVar = {"classes": read_benchmark("coco_object", SHIPPED).classes}
 
 
 class ImageNetSDataset(BaseSegDataset):
@@ -44,14 +45,14 @@ class ImageNetSDataset(BaseSegDataset):
 class ImageNetS50Dataset(ImageNetSDataset):
     """50 classes of ImageNet, and other."""
 
-    METAINFO: ClassVar = {"classes": ("background", *prompt_names("imagenet_s_50"))}
+    METAINFO: ClassVar = {"classes": read_benchmark("imagenet_s_50", SHIPPED).classes}
 
 
 @DATASETS.register_module()
 class ImageNetS300Dataset(ImageNetSDataset):
     """300 classes of ImageNet, and other."""
 
-    METAINFO: ClassVar = {"classes": ("background", *prompt_names("imagenet_s_300"))}
+    METAINFO: ClassVar = {"classes": read_benchmark("imagenet_s_300", SHIPPED).classes}
 
 
 @TRANSFORMS.register_module()

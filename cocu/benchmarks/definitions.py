@@ -1,7 +1,8 @@
 """One benchmark's definition: where its files lie, what its classes are called, and the protocol that scores it.
 
-Takes config/benchmarks/NAME.yaml; gives a frozen `Benchmark`. Its `protocol_hash()` goes into every result, so that two
-numbers are compared only when the same protocol made them. The values are those of the published evaluation.
+Takes a benchmark's YAML file: the user's own config/benchmarks/NAME.yaml, or else the one that cocu brings, with the
+values of the published evaluation. Gives a frozen `Benchmark`. Its `protocol_hash()` goes into every result, so that
+two numbers are compared only when the same protocol made them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from cocu.errors import ConfigError
 from cocu.stamp import digest
 from cocu.yaml_file import read_yaml
 
-FOLDER = Path("config/benchmarks")
+OWN = Path("config/benchmarks")  # of the working folder
+SHIPPED = Path(__file__).parent / "shipped"
 DESCRIPTION = ("source", "convert", "image_count")  # keys that tell a user about the data, and decide no number
 CONTEXT = "PascalContextDataset"
 Pixels = Annotated[int, Field(ge=1)]
@@ -101,30 +103,40 @@ class Benchmark(Section):
         return digest(self.model_dump(mode="json", exclude={"name", *DESCRIPTION}))
 
 
-def read_benchmark(name: str, folder: Path = FOLDER) -> Benchmark:
-    """The benchmark that `folder`/`name`.yaml defines (relative to the working directory unless `folder` is absolute).
+def definition_file(name: str, own: Path = OWN) -> Path:
+    """The file that defines a benchmark: `own`/`name`.yaml, or else the shipped one.
 
-    Raises `ConfigError`, one line a mistake, when the file is missing or wrong.
+    Raises `ConfigError` with the names that both places know when neither has it.
     """
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(p.stem for p in folder.glob("*.yaml"))
-        raise ConfigError(
-            f"No benchmark '{name}': {path} does not exist{suggest(name, known)} "
-            f"Known benchmarks: {', '.join(known) or 'none (run from the project folder)'}."
-        )
+    places = (own, SHIPPED)
+    for folder in places:
+        if (path := folder / f"{name}.yaml").is_file():
+            return path
+    yours, ours = (sorted(path.stem for path in folder.glob("*.yaml")) for folder in places)
+    raise ConfigError(
+        f"No benchmark '{name}'{suggest(name, {*yours, *ours})} Define it in {own / f'{name}.yaml'}, or correct the "
+        f"name. Known from {own}: {', '.join(yours) or 'none'}; from {SHIPPED}: {', '.join(ours)}."
+    )
+
+
+def read_benchmark(name: str, own: Path = OWN) -> Benchmark:
+    """The benchmark of a name, a file of the folder `own` before a shipped one.
+
+    Raises `ConfigError`, one line a mistake, when its file is missing or wrong.
+    """
+    path = definition_file(name, own)
     try:
         return Benchmark.model_validate({**read_yaml(path), "name": name})
     except ValidationError as error:
         raise ConfigError("\n".join(_sentence(path, e) for e in error.errors())) from error
 
 
-def showcase(names: Sequence[str], folder: Path = FOLDER) -> Benchmark:
+def showcase(names: Sequence[str], own: Path = OWN) -> Benchmark:
     """The benchmark that curves and pictures are made of.
 
     The first in PASCAL Context's format, whose labels cover objects and what is around them; else the first.
     """
-    benchmarks = [read_benchmark(name, folder) for name in names]
+    benchmarks = [read_benchmark(name, own) for name in names]
     return next((b for b in benchmarks if b.dataset == CONTEXT), benchmarks[0])
 
 
@@ -133,5 +145,5 @@ def _sentence(path: Path, error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return f"{path}: unknown key {key}{suggest(key, Benchmark.model_fields)} Correct or remove it."
     if error["type"] == "missing":
-        return f"{path}: the key {key} is missing. Add it (the other files in {path.parent} have it)."
+        return f"{path}: the key {key} is missing. Add it (the files in {SHIPPED} have it)."
     return f"{path}: {key}: {error['msg']} (it is {error['input']!r})." if key else f"{path}: {error['msg']}."

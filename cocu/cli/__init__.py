@@ -15,8 +15,18 @@ from typing import Annotated, Any
 import typer
 
 from cocu.cli import checkpoints, curation, data, segmentation, stage
-from cocu.cli.options import DEFAULT, Captions, ClipFolder, ConfigFiles, CorpusFile, OutFile, OutFolder
-from cocu.config import dump, json_schema, load
+from cocu.cli.options import (
+    DEFAULT,
+    Captions,
+    ClipFolder,
+    ConfigFiles,
+    CorpusFile,
+    OutFile,
+    OutFolder,
+    OwnConfig,
+    own_config,
+)
+from cocu.config import EvaluationConfig, dump, json_schema, load
 from cocu.errors import CocuError
 from cocu.log import say
 
@@ -103,7 +113,7 @@ def train(
 
 @app.command(rich_help_panel=MODELS)
 def evaluate(
-    benchmark: Annotated[str, typer.Option(metavar="NAME", help="A benchmark of config/benchmarks.")],
+    benchmark: Annotated[str, typer.Option(metavar="NAME", help="A benchmark, or your config/benchmarks/NAME.yaml.")],
     test: Annotated[Path, typer.Option(metavar="DIR", help="The benchmark's data.")],
     out: OutFile,
     checkpoint: Annotated[
@@ -121,13 +131,13 @@ def evaluate(
     ] = None,
     one_label: Annotated[bool, typer.Option("--one-label", help="Paint every image with its one best label.")] = False,
     name: Annotated[str, typer.Option(help="What the result is called.")] = "checkpoint",
-    config: ConfigFiles = DEFAULT,
+    config: OwnConfig = None,
 ) -> None:
     """Segment a benchmark zero-shot; write mIoU and the confusion matrix."""
     from cocu.evaluate import stage
 
     stage.run(
-        load(config),
+        own_config(EvaluationConfig, config),
         arm=name,
         seed=0,
         checkpoint=checkpoint,
@@ -158,10 +168,15 @@ def show_config(
     """Check the configuration as a workflow does at its start, and print it, every key written out."""
     if schema:
         return typer.echo(json.dumps(json_schema(), indent=2))
+    checked = load(config)  # before the imports, which take seconds
+    from cocu.benchmarks.definitions import read_benchmark
     from cocu.clip.check import check_clips
+    from cocu.concepts.benchmark_names import held_out_names
     from cocu.train.check import check_arms
 
-    checked = load(config)
+    for name in checked.evaluate.benchmarks:
+        read_benchmark(name)
+    held_out_names(checked.curate.vocabulary.exclude_benchmarks)
     check_clips(checked)
     check_arms(checked)
     typer.echo(dump(checked), nl=False)

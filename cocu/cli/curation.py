@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from cocu import layout
-from cocu.cli.options import DEFAULT, ConfigFiles, CorpusFile, OutFile, OutFolder
-from cocu.config import Device, read, validate_data
+from cocu.cli.options import CorpusFile, OutFile, OutFolder, own_config
+from cocu.config import DataConfig, Device, read, validate_part
 from cocu.yaml_file import merge
 
 CURATION = "Curation"
@@ -66,15 +66,15 @@ def curate_shards(
             "threads": threads,
         },
     }
-    pipeline.run(validate_data(merge(read(config or []), options)), out=out)
+    pipeline.run(validate_part(DataConfig, merge(read(config or []), options)), out=out)
 
 
 @app.command(rich_help_panel=CURATION)
-def vocabulary(corpus: CorpusFile, out: OutFile, config: ConfigFiles = DEFAULT) -> None:
+def vocabulary(corpus: CorpusFile, out: OutFile, config: OwnConfig = None) -> None:
     """Build a vocabulary from the captions, and report which of the benchmarks' class names it holds."""
     from cocu.concepts import overlap
 
-    overlap.run_vocabulary(validate_data(read(config)), corpus=corpus, out=out)
+    overlap.run_vocabulary(own_config(DataConfig, config), corpus=corpus, out=out)
 
 
 @archives.command()

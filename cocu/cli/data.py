@@ -21,7 +21,7 @@ app.add_typer(checks, name="check", rich_help_panel=DATA, help="Look a benchmark
 
 @checks.command("benchmark")
 def check_benchmark(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A benchmark of config/benchmarks.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A benchmark, or your config/benchmarks/NAME.yaml.")],
     data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that its files lie under.")] = Path(
         "data/benchmarks"
     ),

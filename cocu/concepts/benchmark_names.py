@@ -1,31 +1,35 @@
-"""Class names of the eight benchmarks, as a vocabulary is compared with them.
+"""Class names of the benchmarks, as a vocabulary is compared with them.
 
-benchmark_names.json holds the names that go into prompts, without the background. A name has one or more readings:
-synonyms are separated by a comma or a slash; COCO-Stuff's "wall-brick" is "brick wall" as well, its "sky-other" "sky".
+Takes the benchmarks' definitions: the words that go into prompts, without the background. A name has one or more
+readings: synonyms are separated by a comma or a slash; COCO-Stuff's "wall-brick" is "brick wall" as well, its
+"sky-other" "sky".
 """
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
+from collections.abc import Iterable
+
+from cocu.benchmarks.definitions import read_benchmark
+from cocu.errors import ConfigError
+from cocu.fit import PUBLISHED
 
 EMPTY = ("other", "stuff")  # COCO-Stuff's suffixes that name nothing
 
 
-def benchmark_names() -> dict[str, list[list[str]]]:
-    """Benchmark -> its classes, each a list of readings."""
-    return {benchmark: [readings(name) for name in names] for benchmark, names in _read().items()}
+def benchmark_names(benchmarks: Iterable[str] = PUBLISHED) -> dict[str, list[list[str]]]:
+    """Benchmark -> its classes, each a list of readings; of the published eight unless others are named.
+
+    Raises `ConfigError` for a benchmark that is not known, or whose definition is wrong.
+    """
+    return {name: [readings(word) for word in read_benchmark(name).words] for name in benchmarks}
 
 
-def prompt_names(benchmark: str) -> list[str]:
-    """The names of a benchmark's classes as they go into prompts, in the order of their ids, without the background."""
-    return _read()[benchmark]
-
-
-def _read() -> dict[str, list[str]]:
-    text = files("cocu.concepts").joinpath("benchmark_names.json").read_text(encoding="utf-8")
-    names: dict[str, list[str]] = json.loads(text)
-    return names
+def held_out_names(benchmarks: Iterable[str]) -> dict[str, list[list[str]]]:
+    """The same of curate.vocabulary.exclude_benchmarks, which an error then names."""
+    try:
+        return benchmark_names(benchmarks)
+    except ConfigError as error:
+        raise ConfigError(f"curate.vocabulary.exclude_benchmarks: {error}") from error
 
 
 def readings(name: str) -> list[str]:

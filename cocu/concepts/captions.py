@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from cocu.concepts.benchmark_names import held_out_names
 from cocu.concepts.matcher import Matcher
 from cocu.concepts.vocabulary import build_vocabulary, read_vocabulary
 from cocu.config import DataConfig
@@ -86,10 +87,12 @@ def word_list(config: DataConfig) -> Path | None:
 
 def inputs(config: DataConfig, corpus: Path) -> Stamp:
     """What the captions of a corpus are made from; `corpus` is its manifest."""
-    words = word_list(config)
+    words, held = word_list(config), held_out_names(config.curate.vocabulary.exclude_benchmarks)
     shards = {shard.shard: [shard.sha256, shard.samples] for shard in manifest_shards(corpus)}
     return stamp(
-        "captions", config, {"shards": shards, "words": file_sha256(words) if words and words.is_file() else None}
+        "captions",
+        config,
+        {"shards": shards, "held_out": held, "words": file_sha256(words) if words and words.is_file() else None},
     )
 
 

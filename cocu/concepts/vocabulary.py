@@ -14,10 +14,10 @@ from pathlib import Path
 
 from lemminflect import getAllLemmas
 
-from cocu.concepts.benchmark_names import benchmark_names
+from cocu.concepts.benchmark_names import held_out_names
 from cocu.concepts.matcher import chunk_tokens, tokens
 from cocu.concepts.words import is_noun_like, is_stop, singulars
-from cocu.config import Vocabulary, suggest
+from cocu.config import Vocabulary
 from cocu.errors import ConfigError, DataError
 
 COHESION = 0.5  # share of the captions with an n-gram's rarest token that have the n-gram
@@ -86,15 +86,8 @@ def forms(gram: Sequence[str]) -> set[Gram]:
 def _held_out(settings: Vocabulary) -> set[Gram]:
     """Every form of the names that are held out; "cat" holds "cats" out, and not "cat house"."""
     names = [*settings.exclude]
-    if settings.exclude_benchmarks:
-        known = benchmark_names()
-        for benchmark in settings.exclude_benchmarks:
-            if benchmark not in known:
-                raise ConfigError(
-                    f"curate.vocabulary.exclude_benchmarks names '{benchmark}'{suggest(benchmark, known)} "
-                    f"Known benchmarks: {', '.join(known)}."
-                )
-            names += [form for name in known[benchmark] for form in name]
+    for classes in held_out_names(settings.exclude_benchmarks).values():
+        names += [reading for readings in classes for reading in readings]
     return {form for name in names for form in forms(tokens(name))}
 
 

@@ -18,7 +18,7 @@ import torch
 
 from cocu.benchmarks.definitions import Benchmark, read_benchmark
 from cocu.benchmarks.mmseg import Examples
-from cocu.config import Clip, Config, Device, suggest
+from cocu.config import Clip, Device, EvaluationConfig, suggest
 from cocu.device import pick_device
 from cocu.errors import ConfigError
 from cocu.evaluate.confusion import iou, miou
@@ -104,7 +104,7 @@ def _checked_share(run: Run, root: Path, threshold: float | None, process: int) 
 
 
 def run(
-    config: Config,
+    config: EvaluationConfig,
     *,
     arm: str,
     seed: int,
@@ -157,7 +157,9 @@ def run(
         say(f"{benchmark}: images without a labelled pixel, passed over: {len(names):,}, the first is {names[0]}")
 
 
-def pick_source(config: Config, checkpoint: Path | None, reference: str | None, stand_in: Path | None) -> Source:
+def pick_source(
+    config: EvaluationConfig, checkpoint: Path | None, reference: str | None, stand_in: Path | None
+) -> Source:
     """The model that the command line names. Raises `ConfigError` unless it is one checkpoint or one known CLIP."""
     if (checkpoint is None) == (reference is None):
         raise ConfigError("An evaluation needs a checkpoint (--checkpoint) or a reference (--reference), one of them.")

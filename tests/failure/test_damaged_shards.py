@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from cocu.concepts import captions
 from cocu.config import Config
-from cocu.curate import pipeline
 from cocu.errors import DataError
 from cocu.io import read_json
 from cocu.pairs import verify
 from cocu.pairs.shards import END_OF_ARCHIVE, manifest_shards, read_pairs, write_shard
+from cocu.config import DataConfig, validate_part
 from tests.unit.pairs.test_shards import jpeg
 
 SAMPLES = 10
@@ -34,7 +34,7 @@ def whole() -> bytes:
 
 def config_of(shards: str, *, lenient: bool, max_bad: float = 0.5) -> Config:
     corpus = {"kind": "shards", "name": "c", "shards": shards, "lenient": lenient, "max_bad": max_bad}
-    return pipeline.curation_config([], {"corpus": corpus, "clip": {"model": "ViT-B-16", "pretrained": "openai"}})
+    return validate_part(DataConfig, {"corpus": corpus, "clip": {"model": "ViT-B-16", "pretrained": "openai"}})
 
 
 @settings(max_examples=60, deadline=None)

@@ -35,6 +35,13 @@ CURATION = (
         ("concepts: the memo is not begun anew", "self._chunks = _Chunks(self._known)\n        chunks", "chunks"),
     ),
     *changes(
+        "cocu/concepts/benchmark_names.py",
+        (f"{CONCEPTS}/test_benchmark_names.py",),
+        ("benchmark names: the data set's own", "read_benchmark(name).words]", "read_benchmark(name).classes]"),
+        ("benchmark names: a wrong one without its key", "exclude_benchmarks: {error}", "exclude_benchmarks"),
+        ("benchmark names: the whole of a list", 'name.replace("/", ",").split(",")', "[name]"),
+    ),
+    *changes(
         "cocu/concepts/vocabulary.py",
         (f"{CONCEPTS}/test_vocabulary.py", f"{CONCEPTS}/test_overlap.py"),
         ("vocabulary: more than min_count", "n >= settings.min_count", "n > settings.min_count"),
@@ -53,6 +60,11 @@ CURATION = (
             "vocabulary: a held-out name without its plural",
             "for last in (gram[-1], *singulars(gram[-1]))}",
             "for last in (gram[-1],)}",
+        ),
+        (
+            "vocabulary: benchmarks are not held out",
+            "held_out_names(settings.exclude_benchmarks)",
+            "held_out_names([])",
         ),
         ("vocabulary: verbs are nouns", 'not kinds or "NOUN" in kinds or "PROPN" in kinds', "True"),
         (
@@ -206,6 +218,7 @@ CURATION = (
         "cocu/curate/pipeline.py",
         (f"{CURATE}/test_pipeline.py::test_a_stage_is_made_again_when_what_it_is_made_of_has_changed",),
         ("pipeline: a finished stage stays finished", " or self._done.get(stage) != digest(source)", ""),
+        ("pipeline: other held-out names are not noticed", "        held,\n", ""),
         ("pipeline: an edited word list is not noticed", "        _pool_words(config),\n", ""),
         ("pipeline: other shards are not noticed", ", _files(config.corpus.shards), ", ", "),
         ("pipeline: other code is not noticed", "        code_fingerprint(captions.__name__),\n", ""),

@@ -151,6 +151,34 @@ DATA = (
         ("config: a sentence without its end", 'else "."\n\n\ndef merge', 'else ""\n\n\ndef merge'),
     ),
     *changes(
+        "cocu/standalone.py",
+        ("tests/unit/test_standalone.py",),
+        (
+            "standalone: options lie below files",
+            "merge(merge(base, given), options or {})",
+            "merge(options or {}, given)",
+        ),
+        ("standalone: the last file is read alone", "merge(given, read_yaml(file))", "read_yaml(file)"),
+        ("standalone: arms beside a file's own", ' if key != "arms" or key not in given}', "}"),
+    ),
+    *changes(
+        "cocu/cli/options.py",
+        ("tests/unit/test_cli.py",),
+        ("cli: a configuration must be there", "for file in DEFAULT if file.is_file()]", "for file in DEFAULT]"),
+        ("cli: what is there is not read", "given or [file for file in DEFAULT if file.is_file()]", "given or []"),
+    ),
+    *changes(
+        "cocu/cli/__init__.py",
+        ("tests/unit/test_cli.py",),
+        ("config: benchmarks are not looked for", "for name in checked.evaluate.benchmarks:", "for name in ():"),
+        ("config: names held out are not looked for", "    held_out_names(checked.cur", "    str(checked.cur"),
+    ),
+    *changes(
+        "cocu/benchmarks/check.py",
+        ("tests/unit/cli/test_data.py",),
+        ("check: one definition for all", "str(definition_file(name)))", 'str(definition_file("voc")))'),
+    ),
+    *changes(
         "cocu/io.py",
         ("tests/unit/test_io.py", "tests/unit/cli/test_stage.py"),
         ("io: no hash, and a traceback", 'Make it first, or give another path.") from error', '") from error'),

@@ -121,3 +121,51 @@ def test_config_refuses_an_arm_that_cannot_be_trained_and_a_clip_that_does_not_e
     overlay.write_text("references: {other: {clip: ViT-B-61, pretrained: openai}}")
     assert call("config", *BASE, "--config", overlay) == 2
     assert capsys.readouterr().err.startswith("cocu: references.other: open_clip has no model 'ViT-B-61'")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("evaluate: {benchmarks: [mini_vok]}", "cocu: No benchmark 'mini_vok'; did you mean 'mini_voc'? "),
+        (
+            "curate: {vocabulary: {exclude_benchmarks: [vok]}}",
+            "cocu: curate.vocabulary.exclude_benchmarks: No benchmark 'vok'; did you mean 'voc'? ",
+        ),
+    ],
+)
+def test_config_refuses_a_benchmark_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, said: str
+) -> None:
+    overlay = tmp_path / "over.yaml"
+    overlay.write_text(text)
+    assert call("config", *BASE, "--config", overlay) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(said) and captured.out == ""
+
+
+def test_a_verb_for_ones_own_files_reads_the_configuration_that_is_there_and_needs_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from cocu.evaluate import stage
+
+    limits: list[int] = []
+    monkeypatch.setattr(stage, "run", lambda config, **_: limits.append(config.evaluate.limit))
+    monkeypatch.chdir(tmp_path)
+    command = ("evaluate", "--benchmark", "voc", "--test", "data", "--out", "voc.json", "--checkpoint", "m")
+    assert call(*command) == 0
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text("evaluate: {limit: 3}")
+    (tmp_path / "other.yaml").write_text("evaluate: {limit: 4}")
+    assert call(*command) == call(*command, "--config", "other.yaml") == 0
+    assert limits == [0, 3, 4]
+
+
+def test_without_a_configuration_an_experiment_says_where_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("config") == 2
+    assert capsys.readouterr().err == (
+        "cocu: Cannot read the configuration file config/config.yaml: No such file or directory. Run in the "
+        "experiment's folder, or name its file with --config (the project's config/config.yaml is one to start from).\n"
+    )

@@ -159,7 +159,7 @@ def test_more_test_images_run_the_evaluation_but_no_training(done: Checkout) -> 
 
 
 def test_another_protocol_runs_that_benchmark_alone(done: Checkout) -> None:
-    file = done.root / "config/benchmarks/mini_voc.yaml"
+    file = done.root / "cocu/benchmarks/shipped/mini_voc.yaml"
     file.write_text(file.read_text().replace("stride: 24", "stride: 48"))
     assert done.planned(*SMOKE) == {"evaluate": (ARMS + 1) * SEEDS + 1, **REPORTS}
 
@@ -245,8 +245,29 @@ def test_a_key_given_twice_is_refused(done: Checkout) -> None:
     assert "key 'seeds' is given twice" in done.snakemake("-n", *SMOKE, "config/over.yaml", code=1)
 
 
-def test_a_benchmark_that_is_not_there_is_named(done: Checkout) -> None:
-    said = done.snakemake("-n", *overlay(done, {"evaluate": {"benchmarks": ["mini_vok"]}}), code=1)
+def test_names_that_are_held_out_run_the_captions_when_their_file_changes(done: Checkout) -> None:
+    (done.root / "held.smk").write_text('include: "Snakefile"\nprint("HELD", rules.captions.params.held_out)\n')
+    chosen = overlay(done, {"curate": {"vocabulary": {"exclude_benchmarks": ["mini_voc"]}}})
+
+    def held(*arguments: str) -> str:
+        said = done.snakemake("-n", "--snakefile", "held.smk", *arguments)
+        return next(line for line in said.splitlines() if line.startswith("HELD "))
+
+    before = held(*chosen)
+    file = done.root / "cocu/benchmarks/shipped/mini_voc.yaml"
+    file.write_text(file.read_text().replace("tv]", "telly]"))
+    assert len({held(*SMOKE), before, held(*chosen)}) == 3
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"evaluate": {"benchmarks": ["mini_vok"]}},
+        {"curate": {"vocabulary": {"exclude_benchmarks": ["mini_vok"]}}},
+    ],
+)
+def test_a_benchmark_that_is_not_there_is_named(done: Checkout, over: object) -> None:
+    said = done.snakemake("-n", *overlay(done, over), code=1)
     assert "No benchmark 'mini_vok'" in said
     assert "did you mean 'mini_voc'" in said
 

@@ -7,6 +7,7 @@ from functools import cache
 
 from cocu import layout, stamp, variants
 from cocu.benchmarks.definitions import read_benchmark, showcase
+from cocu.concepts.benchmark_names import held_out_names
 
 AT = layout.Experiment(CFG)
 CONFIG = AT.resolved
@@ -29,6 +30,14 @@ def protocol(benchmark):
     """The hash of how a benchmark is scored: results change with it."""
     try:
         return read_benchmark(benchmark).protocol_hash()
+    except CocuError as error:
+        raise WorkflowError(str(error))
+
+
+def held_out(wildcards):
+    """The hash of the class names that no vocabulary may hold: files say them, and no value of the configuration."""
+    try:
+        return stamp.digest(held_out_names(curated(wildcards)[1].curate.vocabulary.exclude_benchmarks))
     except CocuError as error:
         raise WorkflowError(str(error))
 

@@ -26,6 +26,7 @@ rule captions:
     params:
         config=CONFIG,
         made=made_here("captions", "curate.pool"),
+        held_out=held_out,
     message:
         "concepts of the captions of {wildcards.corpus}{wildcards.variant}"
     shell:

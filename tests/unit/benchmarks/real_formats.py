@@ -12,8 +12,6 @@ from PIL import Image
 from cocu.benchmarks.coco_object import convert
 from cocu.benchmarks.definitions import Benchmark, read_benchmark
 
-PROJECT = Path(__file__).parents[3]
-BENCHMARKS = PROJECT / "config/benchmarks"
 NAMES = (
     "voc",
     "context",
@@ -43,7 +41,7 @@ class Folder:
 
 def write(name: str, root: Path) -> Folder:
     """The two images of a benchmark below `root`, and files of its download that no evaluation reads."""
-    benchmark = read_benchmark(name, BENCHMARKS)
+    benchmark = read_benchmark(name)
     ids = LABELS[name]
     truths = [_pattern(ids, size) for size in SIZES]
     places = [WRITERS[name](root, i, truth) for i, truth in reversed(list(enumerate(truths)))][::-1]

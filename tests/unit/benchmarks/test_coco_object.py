@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cocu.benchmarks import coco_object
-from cocu.concepts.benchmark_names import prompt_names
+from cocu.benchmarks.definitions import read_benchmark
 from cocu.errors import DataError
 
 CATEGORIES = {1: "person", 2: "bicycle", 11: "fire hydrant", 13: "stop sign", 72: "tv", 90: "toothbrush"}
@@ -32,7 +32,7 @@ def read(path: Path) -> tuple[str, list[list[int]]]:
 def test_labels_of_known_categories(raw: int, label: int) -> None:
     assert coco_object.label_table()[raw] == label
     if raw < 91:
-        assert prompt_names("coco_object")[label - 1] == CATEGORIES[raw + 1]
+        assert read_benchmark("coco_object").classes[label] == CATEGORIES[raw + 1]
 
 
 def test_the_80_things_are_in_the_order_of_mmsegmentations_table() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from cocu.benchmarks.check import Look, check, format_report, summary
@@ -41,6 +45,26 @@ def test_what_was_written_is_read(folder: Folder) -> None:
         assert example.truth.dtype == np.int64 and np.array_equal(example.truth, truth)
         assert np.abs(example.image[:, 2] - np.int64(RED)).max() < 12  # RGB, not BGR
         assert np.abs(example.image[:, -3] - np.int64(BLUE)).max() < 12
+
+
+def test_ones_own_classes_do_not_change_what_the_labels_are(tmp_path: Path) -> None:
+    """In a process of its own, since mmsegmentation's classes are registered once."""
+    real_formats.write("coco_object", tmp_path)  # labels 0, 1, 12, 63 and 80
+    own = tmp_path / "config/benchmarks/coco_object.yaml"
+    own.parent.mkdir(parents=True)
+    fields = real_formats.read_benchmark("coco_object").model_dump(mode="json", exclude={"name", "prompts"})
+    own.write_text(yaml.safe_dump({**fields, "classes": ["background", "stop sign", "person"]}))
+    code = (
+        "import numpy, pathlib; from cocu.benchmarks.definitions import read_benchmark\n"
+        "from cocu.benchmarks.mmseg import Examples\n"
+        "truth = Examples(read_benchmark('coco_object'), pathlib.Path())[0].truth\n"
+        "print(numpy.unique(truth).tolist(), truth[10, 0])"
+    )
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | path, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "[0, 1, 2, 255] 1\n"  # labels 12 and 1, and the others
 
 
 def test_the_check_passes_two_images_and_says_that_they_are_not_the_published_number(folder: Folder) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from cocu import cli
+from cocu.benchmarks.definitions import SHIPPED
 from tests.unit.benchmarks import real_formats
-from tests.unit.benchmarks.real_formats import NAMES, PROJECT
+from tests.unit.benchmarks.real_formats import NAMES
 
 
 def call(*arguments: object) -> int:
@@ -15,11 +16,6 @@ def call(*arguments: object) -> int:
     with pytest.raises(SystemExit) as end:
         cli.app([str(a) for a in arguments])
     return int(end.value.code or 0)
-
-
-@pytest.fixture(autouse=True)
-def project(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(PROJECT)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -31,7 +27,18 @@ def test_a_sound_folder_ends_with_0_and_the_verdict(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{name} in {tmp_path}"
     assert lines[1] == f"images        2 listed, {folder.benchmark.image_count:,} published, 2 looked at"
+    assert lines[2] == f"defined by    {SHIPPED / name}.yaml"
     assert lines[-1].startswith(f"{name} can be evaluated: 2 images")
+
+
+def test_the_report_names_ones_own_definition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config/benchmarks").mkdir(parents=True)
+    (tmp_path / "config/benchmarks/voc.yaml").write_bytes((SHIPPED / "voc.yaml").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert call("check", "benchmark", "voc") == 3  # without the data
+    assert capsys.readouterr().out.splitlines()[1] == "defined by    config/benchmarks/voc.yaml"
 
 
 def test_a_damaged_folder_ends_with_3_and_the_same_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

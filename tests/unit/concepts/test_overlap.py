@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from cocu.concepts import captions
-from cocu.concepts.benchmark_names import benchmark_names, readings
 from cocu.concepts.overlap import overlap, run_vocabulary
 from cocu.concepts.vocabulary import build_vocabulary, read_vocabulary
 from cocu.config import Vocabulary
@@ -13,10 +12,6 @@ from cocu.errors import ConfigError
 from cocu.io import read_json
 from tests.unit.curate.conftest import Folders, make_config
 
-CLASSES = {
-    "voc": 20, "context": 59, "coco_object": 80, "imagenet_s_50": 50,
-    "imagenet_s_300": 300, "coco_stuff": 171, "cityscapes": 19, "ade20k": 150,
-}  # fmt: skip
 TEXTS = [
     "a cat and dogs",
     "cats on a traffic light",
@@ -24,23 +19,6 @@ TEXTS = [
     "walking a cat house",
     "a cat house",
 ]
-
-
-def test_all_eight_with_their_numbers_of_classes() -> None:
-    assert {benchmark: len(classes) for benchmark, classes in benchmark_names().items()} == CLASSES
-
-
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [
-        ("sky-other", ["sky-other", "sky"]),
-        ("wall-brick", ["wall-brick", "brick wall"]),
-        ("three-toed sloth", ["three-toed sloth"]),
-        ("sofa, couch/settee", ["sofa", "couch", "settee"]),
-    ],
-)
-def test_readings(name: str, found: list[str]) -> None:
-    assert readings(name) == found
 
 
 def test_overlap_folds_plurals_and_reads_compounds() -> None:
@@ -59,9 +37,10 @@ def test_excluded_names_go_and_compounds_stay(tmp_path: Path) -> None:
     assert build() == {"cat", "dog", "traffic light", "cat house", "traffic", "light", "house"}
     assert build(exclude=["Cats"]) == build() - {"cat"}
     assert build(exclude_benchmarks=["coco_object"]) == build() - {"cat", "dog", "traffic light"}
+    assert build(exclude_benchmarks=["cityscapes", "mini_voc"]) == build() - {"traffic light", "cat", "dog"}
     (tmp_path / "words.txt").write_text("cats\ncat house\n")
     assert read_vocabulary(tmp_path / "words.txt", Vocabulary(exclude=["cat"])) == ["cat house"]
-    with pytest.raises(ConfigError, match="names 'vocc'; did you mean 'voc'"):
+    with pytest.raises(ConfigError, match="exclude_benchmarks: No benchmark 'vocc'; did you mean 'voc'"):
         build(exclude_benchmarks=["vocc"])
 
 

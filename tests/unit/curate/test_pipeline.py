@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from cocu.benchmarks.definitions import SHIPPED
 from cocu.clip import embed
 from cocu.concepts import captions
 from cocu.config import Config
@@ -23,6 +24,7 @@ from cocu.io import read_json, write_json, write_text
 from cocu.pairs import verify
 from cocu.pairs.shards import write_shard
 from cocu.pairs.tables import read_archive
+from cocu.config import DataConfig, validate_part
 from tests.unit.test_cli import call
 
 CAPTIONS = {  # of photographs that scikit-learn and matplotlib ship; their crops get these in turn
@@ -73,7 +75,7 @@ def config_of(pattern: str, clip: dict[str, str], **curate: Any) -> Config:
         "clip": {**clip, "shards_per_job": 2},
         "curate": {"vocabulary": {"min_count": 2}, "search": {"neighbours": 4}} | curate,
     }
-    return pipeline.curation_config([], options)
+    return validate_part(DataConfig, options)
 
 
 def archives(out: Path) -> dict[str, bytes]:
@@ -134,6 +136,21 @@ def test_a_stage_is_made_again_when_what_it_is_made_of_has_changed(
     words.write_text("temple\nflower\n")
     assert made(vocabulary={"file": str(words)}) == ["captions", "vocabulary"]
     words.write_text("flower\ntemple\n")
+    assert made(vocabulary={"file": str(words)}) == ["captions", "vocabulary"]
+    held = {"min_count": 2, "exclude_benchmarks": ["office"]}
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"exclude_benchmarks: No benchmark 'office'"):
+        made(vocabulary=held)
+    assert calls == []
+    own = tmp_path / "config/benchmarks/office.yaml"
+    own.parent.mkdir(parents=True)
+    shipped = (SHIPPED / "mini_voc.yaml").read_text()
+    own.write_text(shipped)
+    assert made(vocabulary=held) == ["captions", "vocabulary"]
+    own.write_text(shipped.replace("tv]", "temple]"))
+    assert made(vocabulary=held) == ["captions", "vocabulary"]
+    own.write_text(shipped.replace("tv]", "temple]") + "# with the same words\n")
+    assert made(vocabulary=held) == []
     assert made(vocabulary={"file": str(words)}) == ["captions", "vocabulary"]
     shard = tmp_path / "shards/00001.tar"
     os.utime(shard, ns=(0, shard.stat().st_mtime_ns + 10**9))  # touched, and the same bytes: nothing follows

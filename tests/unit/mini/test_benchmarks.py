@@ -15,8 +15,6 @@ from cocu.mini import benchmarks
 from cocu.mini.formats import FORMATS
 from cocu.mini.world import NAMES, OBJECTS, draw_scene, load_sprites, scene_generator
 
-BENCHMARKS = Path(__file__).parents[3] / "config/benchmarks"
-
 
 @pytest.fixture
 def val(config: Config, tmp_path: Path) -> Path:
@@ -33,7 +31,7 @@ def scene_masks(config: Config, draw: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_evaluation_reads_the_scenes_labels(config: Config, val: Path, name: str) -> None:
     """Through mmsegmentation's class lists, which know nothing of the tables that the scenes are written by."""
-    definition = read_benchmark(name, BENCHMARKS)
+    definition = read_benchmark(name)
     examples = list(mmseg.Examples(definition, val))
     assert len(examples) == read_json(val / "manifest.json")["counts"][name]["images"] > 0
     written = {mask.tobytes(): mask for mask in scene_masks(config, FORMATS[name].draw)}

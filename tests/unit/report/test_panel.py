@@ -13,7 +13,6 @@ from cocu.report import panel
 from cocu.report.panel import Strip, class_names, draw_panel
 from cocu.segment.overlay import class_colours, overlay
 
-CONFIGS = Path(__file__).parents[3] / "config" / "benchmarks"
 NAMES = ["background", "cat", "dog", "sky"]
 
 
@@ -35,15 +34,14 @@ def test_panel_shows_rows_and_the_classes_that_occur(config: Config) -> None:
 
 
 def test_context_format_is_shown() -> None:
-    assert showcase(["mini_voc", "mini_context"], CONFIGS).name == "mini_context"
-    assert showcase(["mini_voc"], CONFIGS).name == "mini_voc"
-    assert class_names(showcase(["mini_context"], CONFIGS))[:2] == ["background", "airplane"]  # the prompt
+    assert showcase(["mini_voc", "mini_context"]).name == "mini_context"
+    assert showcase(["mini_voc"]).name == "mini_voc"
+    assert class_names(showcase(["mini_context"]))[:2] == ["background", "airplane"]  # the prompt
 
 
 @pytest.fixture
 def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """Metrics with thresholds; the benchmark's files and the models' predictions are stood in for."""
-    monkeypatch.chdir(CONFIGS.parents[1])
     for arm, background in (("groupvit", 0.25), ("cocu", 0.5)):
         path = tmp_path / "metrics" / arm / "1" / "mini_context.json"
         path.parent.mkdir(parents=True)
