@@ -198,9 +198,10 @@ SEGMENTATION = (
         ),
         (
             "evaluate: one label has a background",
-            "if val is not None and definition.background and not one_label:",
-            "if val is not None and definition.background:",
+            "section.backgrounds and definition.background and not one_label:",
+            "section.backgrounds and definition.background:",
         ),
+        ("evaluate: a choice without candidates", "is not None and section.backgrounds and", "is not None and"),
         ("evaluate: fractions for percent", "float(100 * v)", "float(v)"),
         ("evaluate: an absent class has 0", "None if np.isnan(v) else", "0.0 if np.isnan(v) else"),
     ),
