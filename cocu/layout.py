@@ -16,6 +16,7 @@ from cocu.weights import DESCRIPTION, WEIGHTS
 MANIFEST = "manifest.json"  # of a folder that a stage fills; written last
 WORDS = "vocabulary.txt"  # of a folder of captions: a concept a line
 CURVE = "curve.csv"  # of a checkpoint
+RESULTS = "results.csv"  # of the tables: every result, a row each
 PROMPT_FOLDERS = {"caption": None, "archive": "archive", "truth": "oracle"}  # train.prompts.source -> folder
 WEB = "web"  # the mini corpus that the stand-in CLIP learns from
 
