@@ -201,9 +201,13 @@ SEGMENTATION = (
             "section.backgrounds and definition.background and not one_label:",
             "section.backgrounds and definition.background:",
         ),
-        ("evaluate: a choice without candidates", "is not None and section.backgrounds and", "is not None and"),
         ("evaluate: fractions for percent", "float(100 * v)", "float(v)"),
         ("evaluate: an absent class has 0", "None if np.isnan(v) else", "0.0 if np.isnan(v) else"),
+    ),
+    *changes(
+        "cocu/evaluate/stage.py",
+        (f"{STAGE}::test_run_reports_on_test_with_the_threshold_of_val",),
+        ("evaluate: a choice without candidates", "is not None and section.backgrounds and", "is not None and"),
     ),
     *changes(
         "cocu/evaluate/stage.py",
