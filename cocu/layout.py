@@ -17,8 +17,8 @@ from cocu.weights import DESCRIPTION, WEIGHTS
 
 MANIFEST = "manifest.json"  # of a folder that a stage fills; written last
 WORDS = "vocabulary.txt"  # of a folder of captions: a concept a line
-QUARANTINE = "quarantine.jsonl"  # of a corpus that is read leniently: a line for everything that is set aside
 CURVE = "curve.csv"  # of a checkpoint
+RESULTS = "results.csv"  # of the tables: every result, a row each
 WEB = "web"  # the mini corpus that the stand-in CLIP learns from
 
 
@@ -49,7 +49,7 @@ def tar(folder: Path, shard: str) -> Path:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The folder of a corpus: its manifest, and where the pairs lie in its tars."""
+    """The folder of a corpus."""
 
     root: Path
 
@@ -69,7 +69,8 @@ class Corpus:
 
     @property
     def quarantine(self) -> Path:
-        return self.root / QUARANTINE
+        """What a lenient reading sets aside, a line each."""
+        return self.root / "quarantine.jsonl"
 
 
 @dataclass(frozen=True)

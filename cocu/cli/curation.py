@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cocu import layout
-from cocu.cli.options import CorpusFile, OutFile, OutFolder, own_config
+from cocu.cli.options import CorpusFile, OutFile, OutFolder, OwnConfig, own_config
 from cocu.config import DataConfig, Device, read, validate_part
 from cocu.yaml_file import merge
 

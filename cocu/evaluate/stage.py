@@ -121,9 +121,9 @@ def run(
 
     checkpoint: a model folder; or reference: the name of a CLIP among config.references, clip being the stand-in's
     folder where it is that. val, test: the folders that the benchmark's files lie under. With val, the background
-    threshold is the one of config.evaluate.backgrounds that is best on val, otherwise the benchmark's own. one_label
-    paints every image with its one best label. Raises `ConfigError`, `DataError`, `EnvironmentFault`; `NumericsError`
-    if the metrics disagree.
+    threshold is the one of config.evaluate.backgrounds that is best on val, otherwise the benchmark's own; the result
+    has a val_miou where one was chosen. one_label paints every image with its one best label. Raises `ConfigError`,
+    `DataError`, `EnvironmentFault`; `NumericsError` if the metrics disagree.
     """
     card = RunCard("evaluate", one_label=one_label, limit=config.evaluate.limit)
     definition, section = read_benchmark(benchmark), config.evaluate
@@ -131,8 +131,8 @@ def run(
     weights = source.weights_sha256()
     work = Run(source, definition, config.device, section.threads, section.limit, section.processes)
     threshold, val_miou = definition.background_threshold, None
-    if val is not None and definition.background and not one_label:
-        threshold, val_miou = choose_background(work, val, section.backgrounds or (threshold,))
+    if val is not None and section.backgrounds and definition.background and not one_label:
+        threshold, val_miou = choose_background(work, val, section.backgrounds)
     score = work.checked(test, None if one_label else threshold)
     percent = [None if np.isnan(v) else float(100 * v) for v in iou(score.counts)]
     result = {

@@ -24,16 +24,9 @@ from cocu.config import ONE_LABEL, Config
 from cocu.errors import DataError
 from cocu.io import atomic_path
 from cocu.mini.quality import SOURCES
-from cocu.report.tables import (
-    QualityRow,
-    Row,
-    archive_quality,
-    arm_title,
-    clip_note,
-    columns,
-    compare,
-    interval,
-)
+from cocu.report.collect import all_models, collect
+from cocu.report.render import arm_title, interval
+from cocu.report.tables import QualityRow, Row, archive_quality, clip_note, columns, compare
 
 STYLE: Any = {  # matplotlib types its keys as a list of literals
     "font.family": "DejaVu Sans",
@@ -64,7 +57,8 @@ Values = npt.NDArray[np.float64]
 def run(config: Config, *, metrics: Path, checkpoints: Path, quality: list[Path], out: Path) -> None:
     """Write miou, curve (when the arms were validated along the way) and archive (when there is quality) into `out`."""
     with matplotlib.rc_context(STYLE):
-        save(draw_miou(config, compare(config, metrics)), out, "miou")
+        results = collect(config, metrics, all_models(config))
+        save(draw_miou(config, compare(config, results)), out, "miou")
         if config.train.validate_every:
             save(draw_curves(config, read_curves(config, checkpoints)), out, "curve")
         if quality:

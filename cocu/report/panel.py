@@ -1,6 +1,6 @@
 """The panel: the first test images of the Context-format benchmark, their truth, and what the two arms make of them.
 
-Takes two checkpoints of one seed, their metrics (for the background threshold) and the test images; gives panel.svg and
+Takes two checkpoints of one seed, the results (for the background threshold) and the test images; gives panel.svg and
 panel.png. The images are the first of the benchmark's list, so that no result can choose them. `predict` runs the
 models; `draw_panel` turns arrays into a picture and knows nothing of models.
 """
@@ -22,10 +22,9 @@ from cocu import layout
 from cocu.benchmarks.definitions import Benchmark, showcase
 from cocu.benchmarks.mmseg import Example, Examples
 from cocu.config import Config
-from cocu.errors import DataError
-from cocu.io import read_json
 from cocu.model.hub import load_model
-from cocu.report.figures import STYLE, arm_colours, save
+from cocu.report.collect import collect
+from cocu.report.figures import STYLE, arm_colours, save, sides
 from cocu.report.tables import clip_note
 from cocu.segment.overlay import Image, Labels, class_colours, enlarge, overlay
 from cocu.segment.segmenter import benchmark_segmenter
@@ -49,10 +48,12 @@ def run(config: Config, *, checkpoints: Path, metrics: Path, test: Path, out: Pa
     benchmark = showcase(config.evaluate.benchmarks)
     examples = list(Examples(benchmark, test, config.report.panel_images))
     seed = config.seeds[0]
-    predictions = {}
-    for arm in (config.report.baseline, config.report.treatment):
-        threshold = _threshold(layout.result(metrics, arm, seed, benchmark.name))
-        predictions[arm] = predict(layout.checkpoint(checkpoints, arm, seed), benchmark, examples, threshold)
+    results = collect(config, metrics, [(arm, seed) for arm in sides(config)])
+    shown = results[results["benchmark"] == benchmark.name].fillna({"background": 0.0})  # without one, 0 gives all
+    predictions = {
+        str(arm): predict(layout.checkpoint(checkpoints, str(arm), seed), benchmark, examples, float(threshold))
+        for arm, threshold in zip(shown["arm"], shown["background"], strict=True)
+    }
     strips = [
         Strip(example.image, example.truth, {arm: labels[i] for arm, labels in predictions.items()})
         for i, example in enumerate(examples)
@@ -70,15 +71,6 @@ def predict(checkpoint: Path, benchmark: Benchmark, examples: Sequence[Example],
     """The label maps (H, W) of the examples by the benchmark's protocol, as the evaluation makes them."""
     segmenter = benchmark_segmenter(*load_model(checkpoint), benchmark)
     return [segmenter.segment(segmenter.look([example.image]), threshold)[0] for example in examples]
-
-
-def _threshold(path: Path) -> float:
-    """The background threshold that the evaluation chose on val; 0 on a benchmark without background."""
-    result = read_json(path)
-    try:
-        return float(result["background"] or 0.0)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} holds no background threshold ({error}). Delete it and run again.") from error
 
 
 def draw_panel(config: Config, strips: Sequence[Strip], names: Sequence[str], ignore_index: int) -> Figure:

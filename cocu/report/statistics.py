@@ -56,9 +56,10 @@ def paired_difference(
             f"Arm '{name}' and the baseline cannot be paired: seed {odd[0]} is missing in {missing_in}. "
             "Run that seed, or take it out of the configuration."
         )
-    difference = summarise([arm[seed] - baseline[seed] for seed in sorted(arm)])
-    if difference.count == 1:
-        return Difference(difference.mean, math.nan, math.nan)
-    t = float(stats.t.ppf((1 + confidence) / 2, difference.count - 1))
-    half = t * difference.sd / math.sqrt(difference.count)
-    return Difference(difference.mean, difference.mean - half, difference.mean + half)
+    differences = [arm[seed] - baseline[seed] for seed in sorted(arm)]
+    mean = summarise(differences).mean
+    if len(differences) == 1:
+        return Difference(mean, math.nan, math.nan)
+    # Not by ttest_rel: it divides by the spread, and has no interval where all the differences are equal.
+    low, high = stats.sem(differences) * np.asarray(stats.t.interval(confidence, len(differences) - 1))
+    return Difference(mean, mean + float(low), mean + float(high))

@@ -1,29 +1,32 @@
-"""The tables of an experiment, from the metrics of its arms, seeds and benchmarks and from the archive's quality.
+"""The tables of an experiment, from the frame of its results and from the archive's quality.
 
-Takes R/metrics/{arm}/{seed}/{benchmark}.json and the quality.json of each corpus; gives main.csv (one row an arm and
-benchmark, and one for the mean over benchmarks; diff = mean over seeds of arm - baseline), main.md, archive.csv and
-archive.md. Decimals are fixed and nothing depends on the clock, so the same results give the same bytes.
+Gives results.csv (the frame), main (one row an arm and benchmark, and one for the mean over benchmarks; diff = mean
+over seeds of arm - baseline) and archive, these two as CSV, Markdown and LaTeX. Decimals are fixed and nothing depends
+on the clock, so the same results give the same bytes.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from cocu import layout
-from cocu.config import ONE_LABEL, Config
+from cocu.config import Config
 from cocu.errors import DataError
 from cocu.io import read_json, write_text
 from cocu.mini.quality import MEASURES, SOURCES
+from cocu.report.collect import all_models, collect, results_csv
+from cocu.report.render import arm_title, csv, interval, latex, markdown, number, spread
 from cocu.report.statistics import Difference, Summary, paired_difference, summarise
 
 MEAN = "mean"  # over the benchmarks, in the place of one
-REFERENCE_SEED = 0  # a reference's one result is no seed's, and stands there
 MAIN_COLUMNS = ("arm", "benchmark", "seeds", "miou_mean", "miou_sd", "diff", "ci_low", "ci_high")
 UNITS = {measure: 1.0 if measure == "concepts" else 100.0 for measure in MEASURES}  # shares are shown in percent
+ARCHIVE_HEADS = ("precision", "recall of all true", "recall of the missing", "distinct concepts")  # of MEASURES
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,18 @@ class QualityRow:
 
 
 def run(config: Config, *, metrics: Path, quality: list[Path], out: Path) -> None:
-    """Write main.csv and main.md into the folder `out`, and archive.csv and archive.md when `quality` names files."""
-    rows = compare(config, metrics)
-    write_text(out / "main.csv", main_csv(rows))
+    """Write the tables into the folder `out`: results and main, and archive when `quality` names files."""
+    results = collect(config, metrics, all_models(config))
+    write_text(out / layout.RESULTS, results_csv(results))
+    rows = compare(config, results)
+    write_text(out / "main.csv", csv(main_frame(rows)))
     write_text(out / "main.md", main_markdown(config, rows))
+    write_text(out / "main.tex", main_latex(config, rows))
     if quality:
         archive = archive_quality(quality)
-        write_text(out / "archive.csv", archive_csv(archive))
-        write_text(out / "archive.md", archive_markdown(config, archive))
+        write_text(out / "archive.csv", csv(archive_frame(archive)))
+        write_text(out / "archive.md", markdown([archive_grid(archive)], archive_notes(config, archive)))
+        write_text(out / "archive.tex", latex([archive_grid(archive)], archive_notes(config, archive), "archive"))
 
 
 def columns(config: Config) -> list[str]:
@@ -66,61 +73,25 @@ def columns(config: Config) -> list[str]:
     return [*benchmarks, MEAN] if len(benchmarks) > 1 else [*benchmarks]
 
 
-def compare(config: Config, metrics: Path) -> list[Row]:
-    """The rows of the comparison: columns within arms; arms in the configuration's order, `one_label`, references.
-
-    Raises `DataError` when a result is missing, is not the one its path says, is not finite, or was made under
-    another protocol than the rest of its column.
-    """
-    trained = (*config.arms, ONE_LABEL)
-    seeds = {arm: config.seeds for arm in trained} | {name: (REFERENCE_SEED,) for name in config.references}
-    values: dict[tuple[str, str], dict[int, float]] = {}
-    for benchmark in config.evaluate.benchmarks:
-        results = {arm: _by_seed(metrics, arm, benchmark, seeds[arm]) for arm in seeds}
-        _same_protocol(benchmark, results)
-        for arm, by_seed in results.items():
-            values[arm, benchmark] = {seed: float(r["miou"]) for seed, r in by_seed.items()}
-    for arm in seeds:
-        of_benchmarks = [values[arm, benchmark] for benchmark in config.evaluate.benchmarks]
-        values[arm, MEAN] = {seed: sum(v[seed] for v in of_benchmarks) / len(of_benchmarks) for seed in seeds[arm]}
+def compare(config: Config, results: pd.DataFrame) -> list[Row]:
+    """The rows of the comparison, from the frame of `collect`: columns within arms, and arms in the frame's order."""
+    benchmarks = list(config.evaluate.benchmarks)
+    by_model = results.pivot(index=["arm", "seed"], columns="benchmark", values="miou")
+    by_model[MEAN] = by_model[benchmarks].mean(axis=1)
+    seeds = {str(arm): rows["seed"].unique().tolist() for arm, rows in results.groupby("arm", sort=False)}
+    values: dict[tuple[str, str], dict[int, float]] = {
+        (arm, column): dict(zip(seeds[arm], by_model.loc[arm].loc[seeds[arm], column].tolist(), strict=True))
+        for arm in seeds
+        for column in columns(config)
+    }
     rows: list[Row] = []
-    for arm in seeds:
-        for column in columns(config):
-            miou, difference = values[arm, column], None
-            if arm in trained and arm != config.report.baseline:
-                baseline = values[config.report.baseline, column]
-                difference = paired_difference(miou, baseline, name=arm, confidence=config.report.confidence)
-            rows.append(Row(arm, column, miou, summarise(list(miou.values())), difference))
+    for (arm, column), miou in values.items():
+        difference = None
+        if arm != config.report.baseline and arm not in config.references:
+            baseline = values[config.report.baseline, column]
+            difference = paired_difference(miou, baseline, name=arm, confidence=config.report.confidence)
+        rows.append(Row(arm, column, miou, summarise(list(miou.values())), difference))
     return rows
-
-
-def _by_seed(metrics: Path, arm: str, benchmark: str, seeds: Sequence[int]) -> dict[int, dict[str, Any]]:
-    found: dict[int, dict[str, Any]] = {}
-    for seed in seeds:
-        path = layout.result(metrics, arm, seed, benchmark)
-        result = read_json(path)
-        try:
-            said = (result["arm"], result["seed"], result["benchmark"])
-            whole = math.isfinite(result["miou"]) and isinstance(result["protocol"], str)
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{path} is not a result of the evaluation ({error}). Delete it and run again.") from error
-        if said != (arm, seed, benchmark) or not whole:
-            raise DataError(f"{path} holds the result of {said} with mIoU {result['miou']}. Delete it and run again.")
-        found[seed] = result
-    return found
-
-
-def _same_protocol(benchmark: str, arms: dict[str, dict[int, dict[str, Any]]]) -> None:
-    seen: dict[str, str] = {}
-    for arm, by_seed in arms.items():
-        for seed, result in by_seed.items():
-            seen.setdefault(result["protocol"], f"arm '{arm}' seed {seed}")
-    if len(seen) > 1:
-        (one, first), (other, second) = list(seen.items())[:2]
-        raise DataError(
-            f"The results on '{benchmark}' follow different protocols ({first}: {one}, {second}: {other}) and cannot "
-            "share a column. Delete the older metrics and run again."
-        )
 
 
 def archive_quality(paths: Sequence[Path]) -> list[QualityRow]:
@@ -145,43 +116,52 @@ def _measure(file: Any, path: Path, source: str, measure: str) -> float:
         raise DataError(f"{path} has no {measure} of '{source}' ({error}). Delete it and run again.") from error
 
 
-def main_csv(rows: Iterable[Row]) -> str:
-    """`MAIN_COLUMNS`; empty cells where a value does not apply (the baseline), `nan` where one seed defines none."""
-    lines = [",".join(MAIN_COLUMNS)]
+def main_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """`MAIN_COLUMNS` as text: "" where a value does not apply (the baseline), `nan` where one seed defines none."""
+    lines = []
     for row in rows:
         d = row.difference
-        cells = [row.arm, row.benchmark, str(row.summary.count), number(row.summary.mean), number(row.summary.sd)]
-        lines.append(",".join(cells + (["", "", ""] if d is None else [number(v) for v in (d.mean, d.low, d.high)])))
-    return "\n".join(lines) + "\n"
+        known = [row.arm, row.benchmark, str(row.summary.count), number(row.summary.mean), number(row.summary.sd)]
+        lines.append(known + (["", "", ""] if d is None else [number(v) for v in (d.mean, d.low, d.high)]))
+    return pd.DataFrame(lines, columns=list(MAIN_COLUMNS))
 
 
 def main_markdown(config: Config, rows: Sequence[Row]) -> str:
-    """The same for people: mIoU, a line an arm and a column a benchmark; then the differences, and what they are."""
-    arms = list(dict.fromkeys(row.arm for row in rows))
-    cells = {(row.arm, row.benchmark): row for row in rows}
+    """The same for people: a line an arm and a column a benchmark; then the differences, and what they are."""
+    return markdown(main_grids(config, rows), main_notes(config))
+
+
+def main_latex(config: Config, rows: Sequence[Row]) -> str:
+    """The same for a paper. On a page there is room for the arms side by side, and not for the benchmarks."""
+    upright = [grid.T.rename_axis(str(grid.index.name)) for grid in main_grids(config, rows)]
+    return latex(upright, main_notes(config), "main")
+
+
+def main_grids(config: Config, rows: Sequence[Row]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """mIoU and differences as text, a line an arm and a column a benchmark."""
     heads = columns(config)
-    compared = [arm for arm in arms if cells[arm, heads[0]].difference is not None]
+    miou: dict[str, list[str]] = {}
+    differences: dict[str, list[str]] = {}
+    for row in rows:
+        miou.setdefault(arm_title(row.arm), []).append(spread(row.summary))
+        if row.difference is not None:
+            differences.setdefault(arm_title(row.arm), []).append(interval(row.difference))
+    return _grid("mIoU", heads, miou), _grid("difference", heads, differences)
+
+
+def _grid(corner: str, heads: Sequence[str], lines: dict[str, list[str]]) -> pd.DataFrame:
+    return pd.DataFrame.from_dict(lines, orient="index", columns=list(heads)).rename_axis(corner)
+
+
+def main_notes(config: Config) -> list[str]:
+    """What the numbers of the comparison are, a sentence or two each."""
     seeds, report = len(config.seeds), config.report
-    lines = [
-        *_grid("mIoU", heads, {arm: [spread(cells[arm, c].summary) for c in heads] for arm in arms}),
-        "",
-        *_grid("difference", heads, {arm: [interval(cells[arm, c].difference) for c in heads] for arm in compared}),
-        "",
+    return [
         f"mIoU in percent, mean ± sample standard deviation over {seeds} {'seed' if seeds == 1 else 'seeds'}. "
         f"Difference: to `{report.baseline}`, paired by seed, with its {report.confidence:.0%} t interval.",
         f"One label for the whole image: the best label that `{report.treatment}` finds, painted on every pixel.",
         *_references(config),
         *_departures(config),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _grid(corner: str, heads: Sequence[str], lines: dict[str, list[str]]) -> list[str]:
-    """A Markdown table with a line an arm."""
-    return [
-        f"| {corner} | {' | '.join(heads)} |",
-        "|---|" + "---:|" * len(heads),
-        *(f"| {arm_title(arm)} | {' | '.join(texts)} |" for arm, texts in lines.items()),
     ]
 
 
@@ -214,30 +194,30 @@ def clip_note(config: Config) -> list[str]:
     return ["CLIP is a small stand-in, trained on scenes of the same world with captions that name what is visible."]
 
 
-def archive_csv(rows: Sequence[QualityRow]) -> str:
+def archive_frame(rows: Sequence[QualityRow]) -> pd.DataFrame:
     """A row a source; mean and sample standard deviation over the corpora of every measure, shares in percent."""
-    columns = [f"{measure}_{part}" for measure in MEASURES for part in ("mean", "sd")]
-    lines = [",".join(["source", "corpora", *columns])]
+    lines = []
     for row in rows:
-        count = str(row.measures[MEASURES[0]].count)
-        values = [number(v) for m in MEASURES for v in (row.measures[m].mean, row.measures[m].sd)]
-        lines.append(",".join([row.source, count, *values]))
-    return "\n".join(lines) + "\n"
+        line = {"source": row.source, "corpora": str(row.measures[MEASURES[0]].count)}
+        for measure in MEASURES:
+            summary = row.measures[measure]
+            line |= {f"{measure}_mean": number(summary.mean), f"{measure}_sd": number(summary.sd)}
+        lines.append(line)
+    return pd.DataFrame(lines)
 
 
-def archive_markdown(config: Config, rows: Sequence[QualityRow]) -> str:
-    """The archive against the known truth, for people."""
-    lines = [
-        "| concepts from | precision | recall of all true | recall of the missing | distinct concepts |",
-        "|---|" + "---:|" * len(MEASURES),
-    ]
-    for row in rows:
-        lines.append(f"| {SOURCES[row.source]} | {' | '.join(spread(row.measures[m]) for m in MEASURES)} |")
+def archive_grid(rows: Sequence[QualityRow]) -> pd.DataFrame:
+    """The archive against the known truth, for people: a line a source and a column a measure."""
+    lines = {SOURCES[row.source]: [spread(row.measures[m]) for m in MEASURES] for row in rows}
+    return _grid("concepts from", ARCHIVE_HEADS, lines)
+
+
+def archive_notes(config: Config, rows: Sequence[QualityRow]) -> list[str]:
+    """What the archive's numbers are."""
     count = rows[0].measures[MEASURES[0]].count
     prompts = config.arm(config.report.treatment).train.prompts
     again = "with" if prompts.replacement else "without"
-    lines += [
-        "",
+    return [
         "Against the truth of the composed scenes, in percent, over all pairs of a corpus"
         + (f"; mean ± sample standard deviation over {count} corpora." if count > 1 else "."),
         f"The last four rows draw {prompts.count} concepts a pair at temperature {prompts.temperature:g} {again} "
@@ -245,35 +225,3 @@ def archive_markdown(config: Config, rows: Sequence[QualityRow]) -> str:
         "Distinct concepts: how many a pair is given, on average.",
         *clip_note(config),
     ]
-    return "\n".join(lines) + "\n"
-
-
-def arm_title(arm: str) -> str:
-    """An arm's name for people."""
-    return "one label for the whole image" if arm == ONE_LABEL else arm
-
-
-def number(value: float) -> str:
-    """Two decimals, without a negative zero."""
-    text = f"{value:.2f}"
-    return "0.00" if text == "-0.00" else text
-
-
-def spread(summary: Summary) -> str:
-    """`mean ± sd`, or the mean alone where one value has no spread."""
-    return number(summary.mean) if math.isnan(summary.sd) else f"{number(summary.mean)} ± {number(summary.sd)}"
-
-
-def interval(difference: Difference | None) -> str:
-    """`difference [low, high]` with signs, a dash for the baseline, and no interval for one seed."""
-    if difference is None:
-        return "\N{EN DASH}"
-    mean, low, high = (_signed(v) for v in (difference.mean, difference.low, difference.high))
-    return mean if math.isnan(difference.low) else f"{mean} [{low}, {high}]"
-
-
-def _signed(value: float) -> str:
-    text = number(value)
-    if text.startswith("-"):
-        return "\N{MINUS SIGN}" + text[1:]
-    return text if text in ("0.00", "nan") else f"+{text}"

@@ -151,17 +151,6 @@ DATA = (
         ("config: a sentence without its end", 'else "."\n\n\ndef merge', 'else ""\n\n\ndef merge'),
     ),
     *changes(
-        "cocu/standalone.py",
-        ("tests/unit/test_standalone.py",),
-        (
-            "standalone: options lie below files",
-            "merge(merge(base, given), options or {})",
-            "merge(options or {}, given)",
-        ),
-        ("standalone: the last file is read alone", "merge(given, read_yaml(file))", "read_yaml(file)"),
-        ("standalone: arms beside a file's own", ' if key != "arms" or key not in given}', "}"),
-    ),
-    *changes(
         "cocu/cli/options.py",
         ("tests/unit/test_cli.py",),
         ("cli: a configuration must be there", "for file in DEFAULT if file.is_file()]", "for file in DEFAULT]"),

@@ -198,11 +198,16 @@ SEGMENTATION = (
         ),
         (
             "evaluate: one label has a background",
-            "if val is not None and definition.background and not one_label:",
-            "if val is not None and definition.background:",
+            "section.backgrounds and definition.background and not one_label:",
+            "section.backgrounds and definition.background:",
         ),
         ("evaluate: fractions for percent", "float(100 * v)", "float(v)"),
         ("evaluate: an absent class has 0", "None if np.isnan(v) else", "0.0 if np.isnan(v) else"),
+    ),
+    *changes(
+        "cocu/evaluate/stage.py",
+        (f"{STAGE}::test_run_reports_on_test_with_the_threshold_of_val",),
+        ("evaluate: a choice without candidates", "is not None and section.backgrounds and", "is not None and"),
     ),
     *changes(
         "cocu/evaluate/stage.py",

@@ -49,6 +49,9 @@ def test_the_table_has_a_row_an_arm_and_benchmark(finished: Checkout) -> None:
     }
     assert all(row["seeds"] == ("1" if row["arm"] == "clip" else "2") for row in rows)
     assert all(0 <= float(row["miou_mean"]) <= 100 for row in rows)
+    with result(finished, "tables/results.csv").open() as stream:
+        results = {(row["arm"], row["seed"], f"{row['benchmark']}.json") for row in csv.DictReader(stream)}
+    assert results == {path.parts[-3:] for path in result(finished, "metrics").rglob("*.json")}
 
 
 def test_a_result_says_of_which_weights_it_is(finished: Checkout) -> None:

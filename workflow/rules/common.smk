@@ -170,7 +170,7 @@ def model(wildcards):
 def table(name):
     """A table's files; the CSV goes into the HTML report."""
     csv = report(AT.tables / f"{name}.csv", caption=f"../report/{name}.rst", category="Tables", labels={"table": name})
-    return [csv, AT.tables / f"{name}.md"]
+    return [csv, AT.tables / f"{name}.md", AT.tables / f"{name}.tex"]
 
 
 def figure(name):

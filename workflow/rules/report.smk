@@ -15,6 +15,7 @@ rule tables:
         metrics=METRICS,
         quality=AT.qualities,
     output:
+        AT.tables / layout.RESULTS,
         *table("main"),
         *(table("archive") if MINI else []),
     log:

@@ -144,7 +144,9 @@ def test_run_reports_on_test_with_the_threshold_of_val(
     assert painted["background"] is None
     assert np.sum(painted["confusion"], 0)[0] == 0  # one label, never background
     evaluate.run(experiment(limit=1), arm="cocu", seed=3, **paths, val=val, one_label=False)
-    assert json.loads(out.read_text())["images"] == 1
+    limited = json.loads(out.read_text())
+    assert limited["images"] == 1
+    assert (limited["background"], limited["val_miou"]) == (0.5, None)  # there was val, and nothing to choose from
 
 
 def test_the_threshold_is_chosen_on_val_and_used_on_test(

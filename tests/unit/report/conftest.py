@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from cocu.config import Config, validate
+from cocu.report.collect import all_models, collect
+from cocu.report.tables import Row, compare
 
+Changes = dict[str, object]  # of a result, by key
 SOURCES = ("caption", "archive", "uniform", "softmax", "top", "cluster")
 SHARES = ("precision", "recall", "recall_missing")
 MIOU = {"groupvit": (10.0, 20.0), "cocu": (15.0, 27.0), "one_label": (8.0, 8.0)}  # by seed 1, 2
@@ -56,18 +59,46 @@ def three_seeds(config: Config) -> Config:
     )
 
 
+def write_result(
+    metrics: Path, arm: str, seed: int, benchmark: str, miou: float, changes: Changes | None = None
+) -> None:
+    """A result as the evaluation writes it, of two classes that are 2 points apart and one that does not occur."""
+    one_label = arm == "one_label"
+    result = {
+        "arm": arm,
+        "seed": seed,
+        "benchmark": benchmark,
+        "miou": miou,
+        "iou": [miou + 1, miou - 1, None],
+        "classes": ["background", "trait d'union", "caf\N{LATIN SMALL LETTER E WITH ACUTE}, noir"],
+        "confusion": [[1, 0, 0], [0, 1, 0], [0, 0, 0]],
+        "images": 16,
+        "background": None if one_label else 0.25,
+        "val_miou": None if one_label else miou + 0.1,
+        "protocol": f"0123e{len(benchmark)}",  # a number to who does not know that it is a text
+        "weights_sha256": f"{'cocu' if one_label else arm} {seed}",
+        "card": {"limit": 0},
+    }
+    path = metrics / arm / str(seed) / f"{benchmark}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result | (changes or {})))
+
+
+def compared(config: Config, metrics: Path) -> list[Row]:
+    """The rows of the comparison of what lies in a folder of metrics."""
+    return compare(config, collect(config, metrics, all_models(config)))
+
+
 @pytest.fixture
 def write_metrics(tmp_path: Path) -> Callable[..., Path]:
     """Writes the metrics of `MIOU`, on mini_voc with 10 points more; `changes` maps (arm, seed) to keys that differ."""
 
-    def write(changes: dict[tuple[str, int], dict[str, object]] | None = None) -> Path:
+    def write(changes: dict[tuple[str, int], Changes] | None = None) -> Path:
         for benchmark, more in (("mini_context", 0.0), ("mini_voc", 10.0)):
             for arm, values in (MIOU | {"clip": (5.0,)}).items():
                 for seed, miou in zip((0,) if arm == "clip" else (1, 2), values, strict=True):
-                    result = {"arm": arm, "seed": seed, "benchmark": benchmark, "miou": miou + more, "protocol": "p"}
-                    path = tmp_path / "metrics" / arm / str(seed) / f"{benchmark}.json"
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_text(json.dumps(result | (changes or {}).get((arm, seed), {})))
+                    other = (changes or {}).get((arm, seed))
+                    write_result(tmp_path / "metrics", arm, seed, benchmark, miou + more, other)
         return tmp_path / "metrics"
 
     return write

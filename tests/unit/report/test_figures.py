@@ -10,8 +10,9 @@ import pytest
 from cocu.config import Config, validate
 from cocu.errors import DataError
 from cocu.report.figures import arm_colours, arms_of_sources, draw_curves, draw_miou, draw_quality, read_curves, run
-from cocu.report.tables import archive_quality, compare
+from cocu.report.tables import archive_quality
 from cocu.sections import Sampling
+from tests.unit.report.conftest import compared
 
 TITLES = {
     "caption": "caption nouns",
@@ -42,7 +43,7 @@ def test_an_arm_keeps_its_colour(config: Config) -> None:
 
 
 def test_miou_figure_shows_the_rows(config: Config, write_metrics: Callable[..., Path]) -> None:
-    figure = draw_miou(config, compare(config, write_metrics()))
+    figure = draw_miou(config, compared(config, write_metrics()))
     left, right = figure.axes
     assert [t.get_text() for t in left.get_yticklabels()] == ["mini_context"]
     named = [t.get_text() for t in figure.legends[0].get_texts()]
@@ -64,7 +65,7 @@ def test_the_comparison_of_two_benchmarks_with_a_reference(
 ) -> None:
     """Three groups of four rows from the top: groupvit, cocu, one label, clip; the reference has no difference."""
     config = two_benchmarks.model_copy(update={"report": two_benchmarks.report.model_copy(update={"confidence": 0.8})})
-    figure = draw_miou(config, compare(config, write_metrics({("cocu", 2): {"miou": 40.0}})))
+    figure = draw_miou(config, compared(config, write_metrics({("cocu", 2): {"miou": 40.0}})))
     left, right = figure.axes
     groups = dict(zip([text.get_text() for text in left.get_yticklabels()], left.get_yticks(), strict=True))
     assert groups == {"mini_context": 1.5, "mini_voc": 6.5, "mean": 11.5}

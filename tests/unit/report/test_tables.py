@@ -1,4 +1,3 @@
-import json
 import math
 import statistics
 from collections.abc import Callable
@@ -7,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cocu.config import Config, validate
-from cocu.errors import DataError
-from cocu.report.statistics import Difference, Summary
-from cocu.report.tables import compare, interval, main_markdown, number, run
+from cocu.report.statistics import Summary
+from cocu.report.tables import main_markdown, run
+from tests.unit.report.conftest import compared, write_result
 
 # Differences 5 and 7: mean 6, sd 1.41421, half the interval 12.7062 * 1.41421 / sqrt(2) = 12.7062.
 MAIN_CSV = """arm,benchmark,seeds,miou_mean,miou_sd,diff,ci_low,ci_high
@@ -31,6 +30,53 @@ def test_main_table(config: Config, write_metrics: Callable[..., Path], tmp_path
     assert "image (the paper's)" in markdown[-2]
     assert "captions that name what is visible" in markdown[-1]  # what the stand-in CLIP has seen
     assert not (tmp_path / "tables" / "archive.csv").exists()
+
+
+MARKDOWN = """| mIoU | mini_context |
+|---|---:|
+| groupvit | 15.00 ± 7.07 |
+| cocu | 21.00 ± 8.49 |
+| one label for the whole image | 8.00 ± 0.00 |
+
+| difference | mini_context |
+|---|---:|
+| cocu | +6.00 [−6.71, +18.71] |
+| one label for the whole image | −7.00 [−70.53, +56.53] |
+
+mIoU in percent, mean ± sample standard deviation over 2 seeds. Difference: to `groupvit`, paired by seed, with """
+LATEX = r"""% In the preamble: \usepackage{booktabs}
+\begin{table}
+\centering
+\begin{tabular}{lrrr}
+\toprule
+mIoU & groupvit & cocu & one label for the whole image \\
+\midrule
+mini\_context & 15.00 $\pm$ 7.07 & 21.00 $\pm$ 8.49 & 8.00 $\pm$ 0.00 \\
+\bottomrule
+\end{tabular}
+\par\medskip
+\begin{tabular}{lrr}
+\toprule
+difference & cocu & one label for the whole image \\
+\midrule
+mini\_context & +6.00 [$-$6.71, +18.71] & $-$7.00 [$-$70.53, +56.53] \\
+\bottomrule
+\end{tabular}
+\caption{mIoU in percent, mean $\pm$ sample standard deviation over 2 seeds. """
+
+
+def test_main_table_for_people_and_for_a_paper(
+    config: Config, write_metrics: Callable[..., Path], tmp_path: Path
+) -> None:
+    run(config, metrics=write_metrics(), quality=[], out=tmp_path)
+    assert (tmp_path / "main.md").read_text("utf-8").startswith(MARKDOWN)
+    latex = (tmp_path / "main.tex").read_text("utf-8")
+    assert latex.startswith(LATEX)
+    assert r"Difference: to \texttt{groupvit}, paired by seed, with its 95\% t interval. One label" in latex
+    assert latex.endswith(
+        "captions that name what is visible.}\n\\label{tab:main}\n\\end{table}\n"  # the stand-in CLIP's note
+    )
+    latex.encode("ascii")  # compiles with any engine
 
 
 def test_the_mean_over_benchmarks_is_taken_by_seed_and_a_reference_has_no_seeds(
@@ -64,31 +110,6 @@ def test_one_seed_has_neither_spread_nor_interval(
     assert "| cocu | 27.00 |\n" in markdown and "| cocu | +7.00 |\n" in markdown
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"protocol": "q"}, "'groupvit' seed 1: p, arm 'cocu' seed 2: q"),
-        ({"seed": 1}, r"cocu/2/mini_context.json holds the result of \('cocu', 1"),
-        ({"arm": "groupvit"}, r"cocu/2/mini_context.json holds the result of \('groupvit', 2"),
-        ({"benchmark": "voc"}, r"cocu/2/mini_context.json holds the result of \('cocu', 2, 'voc'"),
-        ({"miou": float("nan")}, "cocu/2/mini_context.json .* mIoU nan"),
-        ({"miou": None}, "cocu/2/mini_context.json is not a result"),
-    ],
-)
-def test_results_that_do_not_belong_are_refused(
-    config: Config, write_metrics: Callable[..., Path], change: dict[str, object], message: str
-) -> None:
-    with pytest.raises(DataError, match=message):
-        compare(config, write_metrics({("cocu", 2): change}))
-
-
-def test_missing_result_is_named(config: Config, write_metrics: Callable[..., Path]) -> None:
-    metrics = write_metrics()
-    (metrics / "one_label" / "2" / "mini_context.json").unlink()
-    with pytest.raises(DataError, match=r"one_label/2/mini_context\.json"):
-        compare(config, metrics)
-
-
 def test_archive_table(
     config: Config, write_metrics: Callable[..., Path], quality_files: list[Path], tmp_path: Path
 ) -> None:
@@ -105,6 +126,9 @@ def test_archive_table(
     assert "| drawn by softmax of the score | 52.50 ± 3.54 | 57.00 ± 7.07 | 61.50 ± 10.61 | 2.80 ± 0.71 |" in markdown
     assert "| cluster sampling | 72.50 ± 3.54 | 77.00 ± 7.07 | 81.50 ± 10.61 | 3.00 ± 0.71 |" in markdown
     assert "mean ± sample standard deviation over 2 corpora" in markdown
+    latex = (tmp_path / "archive.tex").read_text("utf-8")
+    assert r"top of the ranking & 62.50 $\pm$ 3.54 & 67.00 $\pm$ 7.07 & 71.50 $\pm$ 10.61 & 2.90 $\pm$ 0.71 \\" in latex
+    assert r"\caption{Against the truth of" in latex and r"\label{tab:archive}" in latex
     # the treatment's settings
     assert "four rows draw 2 concepts a pair at temperature 1 with replacement, as `cocu` is set" in markdown
 
@@ -121,9 +145,7 @@ def test_the_archive_table_of_one_corpus_says_how_the_treatment_draws(
     assert "draw 4 concepts a pair at temperature 0.25 without replacement, as `cocu` is set" in markdown
 
 
-def test_every_number_of_the_comparison_by_plain_arithmetic(
-    three_seeds: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_number_of_the_comparison_by_plain_arithmetic(three_seeds: Config, tmp_path: Path) -> None:
     """Seeds, arms and benchmarks that differ from each other in every way; t is 1.885618 at 90 % with 2 degrees."""
     miou = {
         ("groupvit", "mini_voc"): {4: 30.0, 1: 34.5, 9: 29.0},
@@ -135,14 +157,11 @@ def test_every_number_of_the_comparison_by_plain_arithmetic(
     }
     for (arm, benchmark), by_seed in miou.items():
         for seed, value in by_seed.items():
-            path = tmp_path / arm / str(seed) / f"{benchmark}.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            said = {"arm": arm, "seed": seed, "benchmark": benchmark, "miou": value, "protocol": benchmark}
-            path.write_text(json.dumps(said))
+            write_result(tmp_path, arm, seed, benchmark, value)
     for arm in ("groupvit", "cocu", "one_label"):
         both = [miou[arm, benchmark] for benchmark in ("mini_voc", "mini_context")]
         miou[arm, "mean"] = {seed: (both[0][seed] + both[1][seed]) / 2 for seed in (4, 1, 9)}
-    rows = compare(three_seeds, tmp_path)
+    rows = compared(three_seeds, tmp_path)
     order = [
         (arm, column) for arm in ("cocu", "groupvit", "one_label") for column in ("mini_voc", "mini_context", "mean")
     ]
@@ -171,7 +190,7 @@ def test_every_number_of_the_comparison_by_plain_arithmetic(
 def test_a_reference_says_what_it_is(config: Config, write_metrics: Callable[..., Path]) -> None:
     references = {"published": {"hf": "nvidia/groupvit-gcc-yfcc"}, "own": {"checkpoint": "models/own"}}
     config = validate(config.model_dump() | {"references": references})
-    said = main_markdown(config, compare(config.model_copy(update={"references": {}}), write_metrics()))
+    said = main_markdown(config, compared(config.model_copy(update={"references": {}}), write_metrics()))
     assert "`published`: the checkpoint nvidia/groupvit-gcc-yfcc, not trained here." in said
     assert "`own`: the checkpoint models/own, not trained here." in said
 
@@ -182,12 +201,7 @@ def test_same_results_same_bytes(
     metrics = write_metrics()
     for name in ("a", "b"):
         run(config, metrics=metrics, quality=quality_files, out=tmp_path / name)
-    for name in ("main.csv", "main.md", "archive.csv", "archive.md"):
+    names = {f"{table}.{kind}" for table in ("main", "archive") for kind in ("csv", "md", "tex")} | {"results.csv"}
+    assert {path.name for path in (tmp_path / "a").iterdir()} == names
+    for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-
-
-def test_no_negative_zero() -> None:
-    assert [number(v) for v in (-0.001, 0.005001, -0.006)] == ["0.00", "0.01", "-0.01"]
-    assert interval(Difference(-0.001, -2.0, 0.5)) == "0.00 [\N{MINUS SIGN}2.00, +0.50]"
-    assert interval(Difference(-3.0, math.nan, math.nan)) == "\N{MINUS SIGN}3.00"
-    assert interval(None) == "\N{EN DASH}"
