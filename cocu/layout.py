@@ -1,7 +1,6 @@
 """Where everything lies: the files of an experiment, `results/NAME`, and those of a curation, each spelled once.
 
-The rules of the workflow, the stages that they call and the reports ask here. A name may be a wildcard of Snakemake's
-("{arm}"), so that a rule's pattern and a stage's path are made by one function.
+The rules, the stages that they call and the reports ask here. A name may be a wildcard of Snakemake's ("{arm}").
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class Corpus:
 
     @property
     def index(self) -> Path:
-        """SET/SHARD.parquet: a tar's index, so that no later stage walks through its headers."""
+        """SET/SHARD.parquet: where a tar's pairs lie."""
         return self.root / "index"
 
     @property
@@ -238,7 +237,6 @@ class Experiment:
         return checkpoint(self.checkpoints, arm, seed)
 
     def state(self, arm: str, seed: int | str) -> Path:
-        """The training states, which are no output: a killed job finds them again."""
         return self.kept("train", arm) / str(seed)
 
     def reference(self, name: str) -> Path | None:
@@ -275,8 +273,8 @@ class Experiment:
     def qualities(self) -> list[Path]:
         """The quality of the treatment's archive of every corpus that is trained on (mini only)."""
         treatment = self.config.arm(self.config.report.treatment)
-        corpora = sorted({self.corpus_of(seed) for seed in self.config.seeds})
-        return [self.curation(corpus, treatment).quality for corpus in corpora] if self.mini else []
+        corpora = sorted({self.corpus_of(seed) for seed in self.config.seeds}) if self.mini else []
+        return [self.curation(corpus, treatment).quality for corpus in corpora]
 
     @property
     def tables(self) -> Path:

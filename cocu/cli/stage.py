@@ -125,6 +125,12 @@ def _curation(name: str, config: Config, at: Experiment, job: Job) -> None:
     called = job.text("corpus")
     corpus, config = split(config, called)  # the configuration of this curation
     manifest, here = at.corpus(corpus).manifest, at.curation(corpus, config)
+    block = None if job.given["block"] is None else job.number("block")
+
+    def joined(size: int) -> bool:
+        """Whether the job is to join blocks: one job's work is all of it where it fits into one."""
+        return block is None and len(at.blocks(corpus, size)) > 1
+
     match name:
         case "captions":
             from cocu.concepts import captions
@@ -133,8 +139,11 @@ def _curation(name: str, config: Config, at: Experiment, job: Job) -> None:
         case "embed":
             from cocu.clip import embed
 
-            number, store = job.number("block"), Store(at.kept("embed", called))
-            embed.run_images(config, corpus=manifest, clip=at.clip, number=number, out=here.embeddings, store=store)
+            if joined(config.clip.shards_per_job):
+                embed.join_blocks(config, corpus=manifest, out=here.embeddings)
+                return
+            store = Store(at.kept("embed", called))
+            embed.run_images(config, corpus=manifest, clip=at.clip, out=here.embeddings, store=store, number=block)
         case "embed-vocabulary":
             from cocu.clip import embed
 
@@ -142,12 +151,10 @@ def _curation(name: str, config: Config, at: Experiment, job: Job) -> None:
         case "archive":
             from cocu.curate import archive
 
-            whole = job.given["block"] is None
-            if whole and len(at.blocks(corpus, config.curate.shards_per_job)) > 1:
+            if joined(config.curate.shards_per_job):
                 archive.join_blocks(config, corpus=manifest, curation=here)
                 return
-            part, store = None if whole else job.number("block"), Store(at.kept("archive", called))
-            archive.run(config, corpus=manifest, curation=here, store=store, number=part)
+            archive.run(config, corpus=manifest, curation=here, store=Store(at.kept("archive", called)), number=block)
         case "oracle":
             from cocu.mini import truth
 

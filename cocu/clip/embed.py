@@ -7,10 +7,9 @@ after the last shard that a store has kept, and a changed shard leaves the other
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from cocu.config import DataConfig
 from cocu.device import CPU, pick_device
 from cocu.errors import ConfigError, DataError
 from cocu.io import atomic_path, file_sha256, read_json, write_json
-from cocu.layout import WORDS, block, blocks, rows, vectors_manifest
+from cocu.layout import MANIFEST, WORDS, block, blocks, rows, vectors_manifest
 from cocu.log import RunCard, progress
 from cocu.pairs.images import decode_image
 from cocu.pairs.index import read_pairs
@@ -37,31 +36,56 @@ from cocu.stamp import Stamp, Store, stamp, still_holds
 Floats = NDArray[np.float32]
 
 
-def run_images(config: DataConfig, *, corpus: Path, clip: Path | None, number: int, out: Path, store: Store) -> None:
-    """Embed the images of a block of clip.shards_per_job shards into the folder `out`, and write the block's manifest.
+def run_images(
+    config: DataConfig, *, corpus: Path, clip: Path | None, out: Path, store: Store, number: int | None = None
+) -> None:
+    """Embed the images of a corpus into the folder `out`, and write the manifest.
 
-    `clip` is the stand-in's folder (None for published weights). Raises `ConfigError` for a block beyond the corpus,
-    `DataError` for a shard that is damaged or not the manifest's, `NumericsError` naming shard and key for a vector
-    that is not finite or is zero.
+    With `number`, only those of that block of clip.shards_per_job shards, and the block's manifest. `clip` is the
+    stand-in's folder (None for published weights). Raises `ConfigError` for a block beyond the corpus, `DataError` for
+    a shard that is damaged or not the manifest's, `NumericsError` naming shard and key for a vector that is not finite
+    or is zero.
     """
-    card = RunCard("embed images", block=number)
-    name, per_job = str(read_json(corpus)["corpus"]), config.clip.shards_per_job
+    card, name = RunCard("embed images", block=number), str(read_json(corpus)["corpus"])
     files = {file.shard: file for file in manifest_shards(corpus)}
-    parts = blocks(files, per_job)
-    if not 0 <= number < len(parts):
-        raise ConfigError(f"{corpus} has no block {number} of {per_job} shards (clip.shards_per_job): it ends before.")
+    shards = sorted(files) if number is None else _block(corpus, files, number, config.clip.shards_per_job)
     encoder = load_encoder(config.clip, clip, _device(config))
-    made_from = partial(stamp, "embed", config)
     entries = []
     with _threads(config.clip.threads):
-        for shard in progress(
-            parts[number], total=len(parts[number]), what=f"embedding {name}, block {number}, shards"
-        ):
-            of = made_from({"clip": encoder.facts, "shard": [shard, files[shard].sha256, files[shard].samples]})
+        for shard in progress(shards, total=len(shards), what=f"embedding {name}, shards"):
+            inputs = {"clip": encoder.facts, "shard": [shard, files[shard].sha256, files[shard].samples]}
+            of = stamp("embed", config, inputs)
             entries.append(_embed_shard(encoder, files[shard], rows(out, shard), store, of))
     store.forget_others([rows(Path(), shard).as_posix() for shard in files])
-    described = {"block": number, "clip": encoder.facts, "shards": entries, "card": card.card()}
-    write_json(block(out, number), {**described, "stamp": made_from({"clip": encoder.facts})})
+    described = {"clip": encoder.facts, "shards": entries, "card": card.card()}
+    write_json(out / MANIFEST if number is None else block(out, number), described)
+
+
+def join_blocks(config: DataConfig, *, corpus: Path, out: Path) -> None:
+    """Write the manifest of embeddings whose blocks are made.
+
+    Raises `DataError` when they are not all there, and when two were made with different weights.
+    """
+    card, shards = RunCard("embed images"), [file.shard for file in manifest_shards(corpus)]
+    parts = [block(out, number) for number, _ in enumerate(blocks(shards, config.clip.shards_per_job))]
+    made = [read_json(path) for path in parts]
+    for path, one in zip(parts, made, strict=True):
+        if one["clip"] != made[0]["clip"]:
+            raise DataError(
+                f"{path} was made with {one['clip']}, and {parts[0]} with {made[0]['clip']}. Delete {out} and run the "
+                "embedding stage again."
+            )
+    entries = [entry for one in made for entry in one["shards"]]
+    if [entry["shard"] for entry in entries] != sorted(shards):
+        raise DataError(f"The blocks of {out} are not of the shards of {corpus}. Run the embedding stage again.")
+    write_json(out / MANIFEST, {"clip": made[0]["clip"], "shards": entries, "card": card.card()})
+
+
+def _block(corpus: Path, shards: Iterable[str], number: int, size: int) -> list[str]:
+    parts = blocks(shards, size)
+    if not 0 <= number < len(parts):
+        raise ConfigError(f"{corpus} has no block {number} of {size} shards (clip.shards_per_job): it ends before.")
+    return parts[number]
 
 
 def run_vocabulary(config: DataConfig, *, captions: Path, clip: Path | None, out: Path) -> None:

@@ -15,10 +15,9 @@ from cocu.config import DataConfig
 from cocu.curate import archive
 from cocu.errors import ConfigError
 from cocu.io import read_json
-from cocu.layout import MANIFEST, Curation, blocks
+from cocu.layout import MANIFEST, Curation
 from cocu.log import say
 from cocu.pairs import verify
-from cocu.pairs.shards import manifest_shards
 from cocu.stamp import Store, still_holds
 
 
@@ -37,8 +36,7 @@ def run(config: DataConfig, *, out: Path) -> None:
         captions.run(config, corpus=corpus, out=here.captions)
     embed.run_vocabulary(config, captions=here.captions, clip=None, out=here.vectors)
     store = Store(here.state / "embeddings")
-    for number, _ in enumerate(blocks((file.shard for file in manifest_shards(corpus)), config.clip.shards_per_job)):
-        embed.run_images(config, corpus=corpus, clip=None, number=number, out=here.embeddings, store=store)
+    embed.run_images(config, corpus=corpus, clip=None, out=here.embeddings, store=store)
     archive.run(config, corpus=corpus, curation=here, store=Store(here.state / "archive"))
     counts = read_json(here.archive / MANIFEST)["counts"]
     concepts = counts["concepts"] / counts["images"]

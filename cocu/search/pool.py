@@ -18,7 +18,7 @@ from cocu import layout
 from cocu.clip.unit import check_unit
 from cocu.errors import DataError, NumericsError
 from cocu.io import file_sha256, read_json
-from cocu.layout import MANIFEST, block, rows, side_car, vectors_manifest
+from cocu.layout import MANIFEST, rows, side_car, vectors_manifest
 from cocu.pairs.shards import manifest_shards
 from cocu.pairs.tables import csr, keys_sha256, read_table
 
@@ -67,7 +67,7 @@ class Curation:
         if file_sha256(_existing(said)) != shard["sha256"]:
             raise DataError(f"{said} has changed since its manifest was written. Run the captions stage again.")
         if file_sha256(_existing(seen)) != self._embedded(shard)["sha256"]:
-            raise DataError(f"{seen} is not the file that its block manifest describes. Run the embedding stage again.")
+            raise DataError(f"{seen} is not the file that its manifest describes. Run the embedding stage again.")
 
     def inputs(self) -> dict[str, Any]:
         """Hashes of everything that an archive drawn from this corpus depends on."""
@@ -88,7 +88,7 @@ class Curation:
     def _embedded(self, shard: dict[str, Any]) -> dict[str, Any]:
         name = str(shard["shard"])
         if name not in self.embedded:
-            raise DataError(f"No block manifest in {self.at.embeddings} names shard {name}. Embed it first.")
+            raise DataError(f"The manifest of {self.at.embeddings} does not name the shard {name}. Embed it first.")
         return self.embedded[name]
 
 
@@ -139,17 +139,8 @@ def load_vocabulary(curation: Curation) -> Floats:
 
 
 def _embedded(folder: Path) -> dict[str, dict[str, Any]]:
-    """What the block manifests say of each shard. Two blocks may name a shard only if they say the same."""
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(block(folder, "*").parent.glob("*.json")):
-        for shard in read_json(path)["shards"]:
-            facts = {name: shard[name] for name in ("rows", "keys_sha256", "sha256")}
-            if found.setdefault(str(shard["shard"]), facts) != facts:
-                raise DataError(
-                    f"{path} and another block manifest beside it both describe shard {shard['shard']}, differently. "
-                    "Delete the folder and run the embedding stage again."
-                )
-    return found
+    """What the manifest of the embeddings says of each shard."""
+    return {str(shard["shard"]): shard for shard in read_json(folder / MANIFEST)["shards"]}
 
 
 def _load(at: layout.Curation, shard: dict[str, Any], entry: dict[str, Any]) -> Part:

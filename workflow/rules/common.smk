@@ -121,19 +121,26 @@ def captions(wildcards):
 
 
 def embeddings(wildcards):
-    """The manifests of all blocks."""
-    folder = curated(wildcards)[0].embeddings
-    return [layout.block(folder, number) for number in range(len(EMBED_BLOCKS))]
+    return curated(wildcards)[0].embeddings / layout.MANIFEST
 
 
 def vectors(wildcards):
     return layout.vectors_manifest(curated(wildcards)[0].vectors)
 
 
-def archive_blocks(wildcards):
-    """The manifests of the archive's blocks, where there are several."""
+def several(blocks):
+    """The blocks, where there is more than one: one alone is the whole."""
+    return blocks if len(blocks) > 1 else []
+
+
+def embedded_blocks(wildcards):
+    folder = curated(wildcards)[0].embeddings
+    return [layout.block(folder, number) for number, _ in enumerate(several(EMBED_BLOCKS))]
+
+
+def archived_blocks(wildcards):
     folder = curated(wildcards)[0].archive
-    return [layout.block(folder, number) for number in range(len(ARCHIVE_BLOCKS)) if len(ARCHIVE_BLOCKS) > 1]
+    return [layout.block(folder, number) for number, _ in enumerate(several(ARCHIVE_BLOCKS))]
 
 
 def clip_weights():

@@ -33,7 +33,8 @@ rule captions:
         "cocu stage captions --config {params.config} --corpus {wildcards.corpus}{wildcards.variant} > {log} 2>&1"
 
 
-for number, shards in enumerate(EMBED_BLOCKS):
+# Blocks of the embeddings, each a job of its own; where there is one block alone, the rule below does it.
+for number, shards in enumerate(several(EMBED_BLOCKS)):
 
     rule:
         name:
@@ -64,6 +65,32 @@ for number, shards in enumerate(EMBED_BLOCKS):
             " --block {params.block} > {log} 2>&1"
 
 
+rule embed:
+    input:
+        corpus=rules.corpus.output.manifest,
+        clip=clip_weights(),
+        parts=embedded_blocks,
+    output:
+        manifest=CURATION.embeddings / layout.MANIFEST,
+        embeddings=[] if several(EMBED_BLOCKS) else files(layout.rows, CURATION.embeddings, SHARDS),
+    log:
+        AT.log("embed/{corpus}{variant}"),
+    benchmark:
+        AT.time("embed/{corpus}{variant}")
+    conda:
+        ENV
+    threads: CFG.clip.threads
+    resources:
+        **needs((2000, 16000), (10, 240), gpu=0 if several(EMBED_BLOCKS) else CLIP_GPUS),
+    params:
+        config=CONFIG,
+        made=made_here("embed", "clip.model", "clip.pretrained"),
+    message:
+        "embeddings of {wildcards.corpus}{wildcards.variant}"
+    shell:
+        "cocu stage embed --config {params.config} --corpus {wildcards.corpus}{wildcards.variant} > {log} 2>&1"
+
+
 rule embed_vocabulary:
     input:
         captions=captions,
@@ -91,7 +118,7 @@ rule embed_vocabulary:
 
 
 # Blocks of the archive, each a job of its own; where there is one block alone, the rule below does it.
-for number, shards in enumerate(ARCHIVE_BLOCKS if len(ARCHIVE_BLOCKS) > 1 else []):
+for number, shards in enumerate(several(ARCHIVE_BLOCKS)):
 
     rule:
         name:
@@ -99,7 +126,7 @@ for number, shards in enumerate(ARCHIVE_BLOCKS if len(ARCHIVE_BLOCKS) > 1 else [
         input:
             corpus=rules.corpus.output.manifest,
             captions=captions,
-            blocks=embeddings,
+            embeddings=embeddings,
             vocabulary=vectors,
         output:
             manifest=layout.block(CURATION.archive, number),
@@ -128,12 +155,12 @@ rule archive:
     input:
         corpus=rules.corpus.output.manifest,
         captions=captions,
-        blocks=embeddings,
+        embeddings=embeddings,
         vocabulary=vectors,
-        parts=archive_blocks,
+        parts=archived_blocks,
     output:
         manifest=CURATION.archive / layout.MANIFEST,
-        archives=files(layout.side_car, CURATION.archive, SHARDS) if len(ARCHIVE_BLOCKS) == 1 else [],
+        archives=[] if several(ARCHIVE_BLOCKS) else files(layout.side_car, CURATION.archive, SHARDS),
     log:
         AT.log("archive/{corpus}{variant}"),
     benchmark:
@@ -142,7 +169,7 @@ rule archive:
         ENV
     threads: CFG.curate.threads
     resources:
-        **needs((2000, 64000), (10, 1440), gpu=SEARCH_GPUS if len(ARCHIVE_BLOCKS) == 1 else 0),
+        **needs((2000, 64000), (10, 1440), gpu=0 if several(ARCHIVE_BLOCKS) else SEARCH_GPUS),
     params:
         config=CONFIG,
         made=made_here("archive", "curate.pool"),
