@@ -115,6 +115,13 @@ CURATION = (
         ("faiss: the anchor is found", "rows[rows == exclude[:, None]] = -1", "pass"),
         ("faiss: no candidate in the anchor's place", "CANDIDATES * k + 1)", "k)"),
         ("faiss: one list", "index.nprobe = nprobe", "index.nprobe = 1"),
+        ("faiss: the first GPU", "device.index or 0", "0"),
+        ("faiss: the full index moves", "index = to_device(index, device)\n", "pass\n"),
+        ("faiss: on a GPU whatever the device", '    if asked.type != "cuda":\n        return CPU\n', ""),
+        ("faiss: a build without GPUs", "if not faiss.get_num_gpus():", "if faiss.get_num_gpus() < 0:"),
+        ("faiss: neighbours beyond a GPU's kernels", "CANDIDATES * k + 1 > GPU_MOST", "k > GPU_MOST"),
+        ("faiss: lists beyond a GPU's kernels", "elif nprobe > GPU_MOST:", "elif nprobe > GPU_MOST + 1:"),
+        ("faiss: a full GPU is a traceback", "    except RuntimeError as error:", "    except KeyError as error:"),
     ),
     *changes(
         "cocu/search/engine.py",
@@ -122,6 +129,11 @@ CURATION = (
         ("engine: too few are left as they are", "if short.size:", "if short.size and k < 0:"),
         ("engine: too few are searched for with the anchor", "k, without[short])", "k, None)"),
         ("engine: a pool of the limit is approximate", "pool_rows <= limit", "pool_rows < limit"),
+        (
+            "engine: more lists probed than there are",
+            "nprobe = min(settings.nprobe, coarse.ntotal)\n            place",
+            "nprobe = settings.nprobe\n            place",
+        ),
         ("engine: as many lists as rows", "nlist or min(round(4 * pool_rows**0.5), 65_536)", "nlist or 65_536"),
     ),
     *changes(

@@ -28,6 +28,33 @@ DATA = (
         ("io: keys as they come", "sort_keys=True", "sort_keys=False"),
     ),
     *changes(
+        "cocu/errors.py",
+        ("tests/unit/test_errors.py::test_a_missing_package_is_a_sentence",),
+        ("errors: a missing package's reason is not told", " ({error}): run", ": run"),
+    ),
+    *changes(
+        "cocu/pairs/fetch.py",
+        (f"{PAIRS}/test_fetch.py",),
+        ("fetch: gs has no extra", """ "gs": "'cocu[gs]'",""", ""),
+        ("fetch: s3a is no s3", """ "s3a": "'cocu[s3]'",""", ""),
+        ("fetch: extras alone are named", " or str(package)", ""),
+    ),
+    *changes(
+        "cocu/mini/world.py",
+        (f"{MINI}/test_world.py::test_a_missing_sprite_package_is_named",),
+        ("world: another extra draws the sprites", "'cocu[mini]'", "'cocu[hf]'"),
+    ),
+    *changes(
+        "cocu/model/transformers.py",
+        ("tests/unit/model/test_transformers.py::test_a_missing_library_is_named",),
+        ("transformers: another extra brings it", "'cocu[hf]'", "'cocu[mini]'"),
+        (
+            "transformers: an export needs no library",
+            "    library = _library(out)\n",
+            "    import transformers as library\n",
+        ),
+    ),
+    *changes(
         "cocu/parallel.py",
         ("tests/unit/test_parallel.py",),
         ("parallel: one result too few", "yield from map(work, items)", "yield from map(work, items[1:])"),
