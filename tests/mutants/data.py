@@ -172,8 +172,19 @@ DATA = (
         ("weights: a missing file is a traceback", "except (OSError, SafetensorError)", "except SafetensorError"),
     ),
     *changes(
+        "cocu/sections.py",
+        ("tests/unit/test_config.py",),
+        ("sections: true is one projector layer", "Field(ge=1, le=2, strict=True)]", "Field(ge=1, le=2)]"),
+    ),
+    *changes(
         "cocu/config.py",
         ("tests/unit/test_config.py", "tests/unit/cli/test_stage.py"),
+        ("config: an unknown key of a reference is a traceback", " else entry[1] if entry else ", " else "),
+        (
+            "config: a number names an arm that is missing",
+            "suggest(str(name), map(str, arms))",
+            "suggest(str(name), arms)",
+        ),
         ("config: a suggestion has a full stop too", 'line.endswith((".", "?"))', 'line.endswith(".")'),
         ("config: a sentence without its end", 'else "."\n\n\ndef merge', 'else ""\n\n\ndef merge'),
     ),
