@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
 
 from cocu import config as settings
 from cocu.errors import CocuError
@@ -26,7 +26,6 @@ try:
     CFG = settings.validate(config)
 except CocuError as error:
     raise WorkflowError(str(error))
-validate(config, "workflow/schemas/config.schema.json", set_default=False)
 
 # Jobs find this environment's `cocu` whether or not it is activated, and fail with the first command that fails.
 shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')

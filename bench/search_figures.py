@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import faiss
 import numpy as np
+import torch
 
 from bench.figure import Figure, alternate
 from bench.world import unit
@@ -33,7 +35,7 @@ def make_pool(n: int, d: int = 512, seed: int = 0) -> np.ndarray:
 
 def batched_figure(pool: np.ndarray, some: int, many: int) -> Figure:
     """Exact: one query at a time by faiss, and batches."""
-    flat = lists.faiss_flat([pool], 1)
+    flat = lists.faiss_flat([pool], CPU, 1)
     queries, found = pool.astype(np.float32), np.empty((some, NEIGHBOURS), np.int64)
 
     def theirs() -> None:
@@ -51,7 +53,7 @@ def batched_figure(pool: np.ndarray, some: int, many: int) -> Figure:
 def lists_figure(pool: np.ndarray, many: int, some: int) -> Figure:
     """Inverted file, equal centroids and nprobe, self excluded: faiss's order, and list by list."""
     coarse = lists.quantiser([pool], lists_for(len(pool), 0), 1)
-    index, ours_index = lists.faiss_ivf([pool], coarse, NPROBE, 1), lists.make_lists([pool], coarse, 1)
+    index, ours_index = lists.faiss_ivf([pool], coarse, NPROBE, CPU, 1), lists.make_lists([pool], coarse, 1)
     queries, anchors = pool[:many].astype(np.float32), np.arange(many)
     ours, theirs = alternate(
         lambda: ours_index.search(queries, [pool], NEIGHBOURS, anchors, NPROBE),
@@ -81,10 +83,39 @@ def device_figure(pool: np.ndarray, some: int) -> Figure:
     return Figure("bfloat16 and re-rank: recall", share, 0.9999, diff <= 1e-6, diff, f"of {some * NEIGHBOURS:,}")
 
 
+def gpu_figures(pool: np.ndarray, many: int) -> Iterator[Figure]:
+    """Our exact search and faiss's two indices on the same GPU; a line that says so where there is none."""
+    if not torch.cuda.is_available() or not faiss.get_num_gpus():
+        missing = "faiss sees no GPU (pip install 'cocu[gpu]')" if torch.cuda.is_available() else "there is no GPU here"
+        return print(f"faiss on a GPU is not compared: {missing}", file=sys.stderr)
+    device, queries, anchors = torch.device("cuda", 0), pool[:many].astype(np.float32), np.arange(many)
+    exact = search(queries[:512], pool, NEIGHBOURS, anchors[:512])[1]
+    coarse = lists.quantiser([pool], lists_for(len(pool), 0), 1)
+    indices = (
+        ("flat", lists.faiss_flat([pool], device, 1)),
+        ("ivf", lists.faiss_ivf([pool], coarse, NPROBE, device, 1)),
+    )
+    for name, index in indices:
+
+        def theirs(index: object = index) -> tuple[np.ndarray, np.ndarray]:
+            return lists.search_faiss(index, queries, [pool], NEIGHBOURS, anchors)
+
+        ours, other = alternate(lambda: search_on(device, queries, [pool], NEIGHBOURS, anchors), theirs)
+        mine = recall(search_on(device, queries[:512], [pool], NEIGHBOURS, anchors[:512])[1], exact)
+        found = recall(theirs()[1][:512], exact)
+        note = (
+            f"{many / ours:,.0f} queries/s against {many / other:,.0f}, recall {mine:.4f} and {found:.4f}; "
+            f"pool of {len(pool):,}, {torch.cuda.get_device_name(device)}"
+        )
+        yield Figure(f"on the GPU, against faiss's {name}", other / ours, None, mine >= 0.9999, None, note)
+
+
 def figures(quick: bool) -> Iterator[Figure]:
     """Every figure; `quick` as in bench.curation."""
     faiss.omp_set_num_threads(1)
     small = make_pool(4_000 if quick else 50_000)
     yield batched_figure(small, 40 if quick else 200, 400 if quick else 4_096)
     yield device_figure(small, 200 if quick else 2_000)
-    yield lists_figure(make_pool(6_000 if quick else 200_000), 3_000 if quick else 100_000, 500 if quick else 2_000)
+    large = make_pool(6_000 if quick else 200_000)
+    yield lists_figure(large, 3_000 if quick else 100_000, 500 if quick else 2_000)
+    yield from gpu_figures(large, 3_000 if quick else 100_000)

@@ -1,7 +1,7 @@
 """The experiment's typed configuration: YAML overlays in, one frozen `Config` out.
 
 Unknown keys are errors that suggest the nearest known one. An *arm* is a named override of the configuration;
-`Config.arm(name)` applies it. `json_schema()` is what `workflow/schemas/config.schema.json` holds.
+`Config.arm(name)` applies it. `json_schema()` describes a configuration to editors.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Config(EvaluationConfig):
             return data
         for name in chosen:
             if not isinstance(name, str) or name not in arms:
-                raise ValueError(f"run_arms names '{name}', which is not in arms{suggest(str(name), arms)}")
+                raise ValueError(f"run_arms names '{name}', which is not in arms{suggest(str(name), map(str, arms))}")
         return {**data, "arms": {name: arms[name] for name in chosen}}
 
     @model_validator(mode="after")
@@ -269,6 +269,7 @@ def _siblings(loc: tuple[Any, ...]) -> list[str]:
     """The keys that are known where the unknown key `loc` stands."""
     model: Any = Config
     for part in loc[:-1]:
-        # an int is an entry of a tuple[Section, ...]
-        model = typing.get_args(model)[0] if isinstance(part, int) else model.model_fields[part].annotation
+        # an int is an entry of a tuple[Section, ...], and a name one of a dict[Name, Section]
+        entry = typing.get_args(model)
+        model = entry[0] if isinstance(part, int) else entry[1] if entry else model.model_fields[part].annotation
     return list(model.model_fields)

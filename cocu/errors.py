@@ -29,3 +29,10 @@ class EnvironmentFault(CocuError):
     """A package, a device or disk space is missing."""
 
     exit_code = 5
+
+
+def missing(asked: str, install: str, error: ImportError) -> EnvironmentFault:
+    """The fault of a package that only some commands need: `asked` is what the user wanted, the sentence's subject."""
+    return EnvironmentFault(
+        f"{asked} needs a package that is missing or broken ({error}): run `pip install {install}`."
+    )

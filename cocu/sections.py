@@ -20,7 +20,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Sampling = Literal["cluster", "top", "softmax", "uniform"]
 SegmentResidual = Literal["attended", "token", "none"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
-# Strict: `steps: yes` would be 1, and Snakemake's schema refuses the text '1e-3' where a number is asked for.
+# Strict: `steps: yes` would be 1, and the text '1e-3' a number.
 Count = Annotated[int, Field(ge=1, strict=True)]
 CountOrZero = Annotated[int, Field(ge=0, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
@@ -83,7 +83,7 @@ class Model(Section):
     text_layers: Count = 2
     context_length: Annotated[int, Field(ge=4, strict=True)] = 32
     embed_dim: Annotated[int, Field(ge=8, strict=True)] = 128
-    projector_layers: Literal[1, 2] = 2
+    projector_layers: Annotated[int, Field(ge=1, le=2, strict=True)] = 2
     projector_width: Annotated[int, Field(ge=8, strict=True)] = 4096
     temperature: Positive = 0.07
 

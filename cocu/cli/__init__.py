@@ -162,7 +162,7 @@ app.add_typer(stage.app)
 def show_config(
     config: ConfigFiles = DEFAULT,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema of a configuration instead, as workflow/schemas.")
+        bool, typer.Option("--schema", help="Print the JSON schema of a configuration instead, for editors.")
     ] = False,
 ) -> None:
     """Check the configuration as a workflow does at its start, and print it, every key written out."""

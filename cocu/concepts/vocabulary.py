@@ -12,11 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from lemminflect import getAllLemmas
-
 from cocu.concepts.benchmark_names import held_out_names
 from cocu.concepts.matcher import chunk_tokens, tokens
-from cocu.concepts.words import is_noun_like, is_stop, singulars
+from cocu.concepts.words import is_noun, is_stop, singulars
 from cocu.config import Vocabulary
 from cocu.errors import ConfigError, DataError
 
@@ -115,13 +113,7 @@ def _count(captions: Iterable[str], fold: dict[str, str], size: int, shorter: di
     return counts
 
 
-def _is_noun(token: str) -> bool:
-    """Whether the lexicon lists a noun, or has never heard of the word; and its ending does not speak against it."""
-    kinds = getAllLemmas(token)
-    return is_noun_like(token) and (not kinds or "NOUN" in kinds or "PROPN" in kinds)
-
-
 def _is_concept(gram: Sequence[str], count: int, counts: dict[Gram, int]) -> bool:
-    if not _is_noun(gram[-1]):
+    if not is_noun(gram[-1]):
         return False
     return len(gram) == 1 or count >= COHESION * min(counts[(token,)] for token in gram)

@@ -1,10 +1,14 @@
-"""The small word lists that stand in for a part-of-speech tagger, and the plural rules.
+"""What kind of word a token is: by lemminflect's lexicon, and by small lists where captions use words otherwise.
 
-`is_stop(token)` says which tokens never are, or belong to, a concept; `is_noun_like(token)` refuses the rest of the
-verbs and adverbs by their ending; `singulars(token)` lists what a plural may be the plural of.
+`is_stop(token)` says which tokens never are, or belong to, a concept; `is_noun(token)` which may be one by themselves;
+`singulars(token)` lists what a plural may be the plural of.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
+
+from lemminflect import getAllLemmas
 
 
 def _words(text: str) -> frozenset[str]:
@@ -64,28 +68,16 @@ seem seems become becomes appear appears enjoy enjoys
 
 STOP_WORDS = FUNCTION_WORDS | NUMBERS | COLOURS | PHOTO_WORDS | ADJECTIVES | VERBS
 
-ENDINGS = {
-    "ing": _words(
-        """building painting ceiling clothing wedding railing ring king string wing swing spring sling ping earring
-        awning lighting meeting evening morning pudding bedding icing sibling dumpling duckling lightning crossing
-        landing siding flooring bowling fencing wrestling surfing skiing sailing"""
-    ),
-    "ly": _words("family butterfly dragonfly fly jelly lily belly bully ally holly trolley rally"),
-    "ed": _words("bed shed sled moped biped sunbed flatbed"),
-}
+# The lexicon has a noun for "standing" and "running" as well, which captions use as verbs.
+THINGS_IN_ING = _words("""
+building painting ceiling clothing wedding railing ring king string wing swing spring sling ping earring awning lighting
+meeting evening morning pudding bedding icing sibling dumpling duckling lightning crossing landing siding wrestling
+sailing
+""")
 
-IRREGULAR = {
-    "men": "man",
-    "women": "woman",
-    "children": "child",
-    "people": "person",
-    "feet": "foot",
-    "teeth": "tooth",
-    "geese": "goose",
-    "mice": "mouse",
-    "oxen": "ox",
-    "cacti": "cactus",
-}
+NOUNS = _words("biped bully damselfly flatbed sunbed")  # adjectives to the lexicon as well, or unknown
+
+PLURALS = {"people": ("person",), "oxen": ("ox",)}  # to the lexicon one is a singular, and one no word
 
 
 def is_stop(token: str) -> bool:
@@ -93,21 +85,40 @@ def is_stop(token: str) -> bool:
     return len(token) < 2 or token in STOP_WORDS or token[0].isdigit()
 
 
-def is_noun_like(token: str) -> bool:
-    """Whether a token that is no stop word may be a concept by itself: not by its ending a verb or an adverb."""
-    for ending, nouns in ENDINGS.items():
-        if token.endswith(ending) and token not in nouns and not token.endswith("eed"):
-            return False
+def is_noun(token: str) -> bool:
+    """Whether a token that is no stop word may be a concept by itself: the lexicon has a noun, or not the word.
+
+    Captions use words in -ing, -ly and -ed as verbs and adverbs, unless they are listed here, or -ly and -ed are of
+    words that the lexicon has as nouns and not as adjectives or adverbs.
+    """
+    if token in NOUNS:
+        return True
+    kinds = getAllLemmas(token)
+    named = not {"NOUN", "PROPN"}.isdisjoint(kinds)
+    if kinds and not named:
+        return False
+    if token.endswith("ing"):
+        return token in THINGS_IN_ING
+    if token.endswith(("ly", "ed")):
+        return named and {"ADJ", "ADV"}.isdisjoint(kinds)
     return True
 
 
+@lru_cache(2**16)  # the lexicon takes as long for a word as the rest of the matching for a caption
 def singulars(token: str) -> tuple[str, ...]:
-    """What a token may be the plural of, likeliest first; most candidates are no words, so look them up before use."""
-    if token in IRREGULAR:
-        return (IRREGULAR[token],)
-    for end, base in (("women", "woman"), ("men", "man")):  # firemen, policewomen
-        if token.endswith(end):
-            return (token[: -len(end)] + base,)
+    """What a token may be the plural of, likeliest first: by the lexicon, to which "lens" and "Paris" are no plurals.
+
+    For a word that it does not know, by the ending; such candidates may be no words, so look them up before use.
+    """
+    if token in PLURALS:
+        return PLURALS[token]
+    if kinds := getAllLemmas(token) or getAllLemmas(token, "PROPN"):
+        nouns = kinds.get("NOUN")
+        if nouns is None and token.endswith("s") and "AUX" not in kinds:  # "soaps" and "bars" are verbs alone there
+            nouns = kinds.get("VERB")
+        return tuple(noun for noun in nouns or () if noun != token)
+    if token.endswith("men"):
+        return (f"{token[:-2]}an",)
     if len(token) < 3 or not token.endswith("s") or token.endswith("ss"):
         return ()
     found = [token[:-1]]
@@ -115,6 +126,6 @@ def singulars(token: str) -> tuple[str, ...]:
         found.append(token[:-3] + "y")
     if token.endswith("ves"):
         found += [token[:-3] + "f", token[:-3] + "fe"]
-    if token.endswith("es"):
+    if token.endswith(("ses", "xes", "zes", "ches", "shes", "oes")):
         found.append(token[:-2])
     return tuple(found)

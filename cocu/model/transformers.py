@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cocu.config import Model
-from cocu.errors import CocuError, ConfigError, DataError, EnvironmentFault
+from cocu.errors import CocuError, ConfigError, DataError, EnvironmentFault, missing
 from cocu.io import atomic_path
 from cocu.log import say
 from cocu.model.grouping import ASSIGN_EPS
@@ -69,7 +69,7 @@ def import_checkpoint(source: str, out: Path) -> None:
     """
     if (out / "config.json").exists():
         raise DataError(f"{out} holds a checkpoint of transformers, whose weights would be lost: give another --out.")
-    library = _library()
+    library = _library(source)
     # Without this, `transformers` asks a public service to convert a hub's .bin file to safetensors.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     if not Path(source).is_dir():
@@ -101,7 +101,7 @@ def export_checkpoint(checkpoint: Path, out: Path) -> None:
     """
     if out.is_file() or (out.is_dir() and {file.name for file in out.iterdir()} - EXPORTED):
         raise DataError(f"{out} would be replaced, and holds more than an earlier export: give a new folder.")
-    library = _library()
+    library = _library(out)
     folder = model_folder(checkpoint)
     ours, normalisation = load_model(folder)
     _check_expressible(folder, ours.config)
@@ -252,13 +252,11 @@ def _check_weights(source: str, found: dict[str, Any]) -> None:
             )
 
 
-def _library() -> Any:
+def _library(checkpoint: str | Path) -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise EnvironmentFault(
-            f"The package transformers is missing or broken ({error}): pip install 'transformers>=4.50'"
-        ) from error
+        raise missing(f"The checkpoint {checkpoint} in the format of transformers", "'cocu[hf]'", error) from error
     return transformers
 
 

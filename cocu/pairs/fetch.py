@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from cocu.data_sections import is_remote
-from cocu.errors import DataError, EnvironmentFault
+from cocu.errors import DataError, missing
 from cocu.io import atomic_path
 from cocu.log import say
 
 STALL = 60.0  # seconds in which a web server must send something; a shard as a whole may take any time
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What to install for an address; for others, the package that its file system asks for.
+_EXTRAS = {"s3": "'cocu[s3]'", "s3a": "'cocu[s3]'", "gs": "'cocu[gs]'", "gcs": "'cocu[gs]'"}
 
 
 def fetched(shard: str, folder: Path) -> Path:
@@ -44,9 +46,7 @@ def _fetch(shard: str, to: Path) -> None:
             _download(shard, to)
     except ImportError as error:
         package = getattr(error.__cause__, "name", None) or error.name
-        raise EnvironmentFault(
-            f"The shard {shard} cannot be fetched without a package ({error}): run `pip install {package}`."
-        ) from error
+        raise missing(f"The shard {shard}", _EXTRAS.get(shard.partition("://")[0]) or str(package), error) from error
     except Exception as error:  # each of fsspec's file systems raises what its library does
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise

@@ -86,9 +86,14 @@ def make_engine(parts: Sequence[Rows], settings: Search, device: torch.device, t
         if kind == "lists":
             index = lists.make_lists(parts, coarse, threads)
         else:
-            index = lists.faiss_ivf(parts, coarse, settings.nprobe, threads)
+            nprobe = min(settings.nprobe, coarse.ntotal)
+            place = lists.faiss_device(device, settings.neighbours, nprobe)
+            index = lists.faiss_ivf(parts, coarse, nprobe, place, threads)
+            facts["device"] = place.type
     elif kind == "flat":
-        index = lists.faiss_flat(parts, threads)
+        place = lists.faiss_device(device, settings.neighbours, 1)
+        index = lists.faiss_flat(parts, place, threads)
+        facts["device"] = place.type
     engine = Engine(kind, parts, settings, device, index, facts)
     rows = np.linspace(0, pool_rows - 1, min(pool_rows, RECALL_QUERIES)).astype(np.int64)
     queries = gather(parts, rows)

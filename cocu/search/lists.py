@@ -2,7 +2,8 @@
 
 Both share the coarse quantiser: nlist centroids by k-means (faiss, fixed seed), each pool row in its nearest
 centroid's list, each query looking into nprobe lists. faiss goes query by query and reads every list again and again;
-with many queries at once, grouped by list, each list is read once and is one matrix product.
+with many queries at once, grouped by list, each list is read once and is one matrix product. On a GPU the same
+functions build and search faiss's own indices; `to_device` is the step that differs.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from typing import Any
 
 import faiss
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from cocu.device import CPU
+from cocu.errors import EnvironmentFault
 from cocu.jit import compiled
+from cocu.log import say
 from cocu.search.exact import Floats, Ints, Rows
 from cocu.search.rescore import gather, rescore
 
@@ -24,6 +29,7 @@ TRAINING_ROWS = 64  # a list
 ITERATIONS = 10
 QUERY_ROWS, POOL_ROWS = 32_768, 65_536
 CANDIDATES = 2  # times k, of which exact scores choose: a product's rounding then decides nothing
+GPU_MOST = 2048  # rows a query, and lists a query, that faiss's kernels can choose
 
 
 def quantiser(parts: Sequence[Rows], nlist: int, threads: int) -> Any:
@@ -41,23 +47,62 @@ def quantiser(parts: Sequence[Rows], nlist: int, threads: int) -> Any:
     return index
 
 
-def faiss_flat(parts: Sequence[Rows], threads: int) -> Any:
-    """faiss's exhaustive index of the pool: 4 d bytes a row in memory."""
+def faiss_device(asked: torch.device, k: int, nprobe: int) -> torch.device:
+    """Where faiss searches for k neighbours in nprobe lists (1 without lists): as asked, or the CPU, and says why."""
+    if asked.type != "cuda":
+        return CPU
+    if not faiss.get_num_gpus():
+        why = "the faiss that is installed uses no GPU; run `pip install 'cocu[gpu]'` (docs/curate.md)"
+    elif CANDIDATES * k + 1 > GPU_MOST:
+        most = (GPU_MOST - 1) // CANDIDATES
+        why = f"on a GPU it finds at most {most:,} neighbours, and curate.search.neighbours is {k:,}"
+    elif nprobe > GPU_MOST:
+        why = f"on a GPU it looks into at most {GPU_MOST:,} lists, and curate.search.nprobe is {nprobe:,}"
+    else:
+        return asked
+    say(f"faiss searches on the CPU: {why}.")
+    return CPU
+
+
+def to_device(index: Any, device: torch.device) -> Any:
+    """A faiss index on a GPU, where it has the same methods; on the CPU, itself."""
+    if device.type != "cuda":
+        return index
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device.index or 0, index)
+
+
+def faiss_flat(parts: Sequence[Rows], device: torch.device, threads: int) -> Any:
+    """faiss's exhaustive index of the pool: 4 d bytes a row in the device's memory.
+
+    Raises `EnvironmentFault` where a GPU does not hold it.
+    """
     faiss.omp_set_num_threads(threads)
-    index = faiss.IndexFlatIP(parts[0].shape[1])
-    for block in _blocks(parts):
-        index.add(block)
-    return index
+    return _filled(faiss.IndexFlatIP(parts[0].shape[1]), parts, device)
 
 
-def faiss_ivf(parts: Sequence[Rows], coarse: Any, nprobe: int, threads: int) -> Any:
-    """faiss's inverted file of the pool: 4 d + 8 bytes a row in memory."""
+def faiss_ivf(parts: Sequence[Rows], coarse: Any, nprobe: int, device: torch.device, threads: int) -> Any:
+    """faiss's inverted file of the pool: 4 d + 8 bytes a row in the device's memory; raises as `faiss_flat`."""
     faiss.omp_set_num_threads(threads)
     index = faiss.IndexIVFFlat(coarse, parts[0].shape[1], coarse.ntotal, faiss.METRIC_INNER_PRODUCT)
     index.train(np.empty((0, parts[0].shape[1]), np.float32))  # the quantiser is trained
-    for block in _blocks(parts):
-        index.add(block)
     index.nprobe = nprobe
+    return _filled(index, parts, device)
+
+
+def _filled(index: Any, parts: Sequence[Rows], device: torch.device) -> Any:
+    """The empty index moves, and not the full one: the pool need not fit into this machine's memory as well."""
+    try:
+        index = to_device(index, device)
+        for block in _blocks(parts):
+            index.add(block)
+    except RuntimeError as error:  # which all of faiss's are
+        if device.type != "cuda":
+            raise
+        reason = (str(error).splitlines() or ["it did not say why"])[-1]
+        raise EnvironmentFault(
+            f"faiss cannot put the pool's {sum(map(len, parts)):,} vectors of {parts[0].shape[1]} numbers on the GPU "
+            f"({reason}). Set curate.search.index to lists or exact, or device to cpu."
+        ) from error
     return index
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 
 import torch
+from timm.optim import param_groups_weight_decay
 from torch import nn
 
 from cocu.config import Train
 
+EMBEDDINGS = ("positions", "group_tokens", "tokens.weight")
+
 
 def adamw(model: nn.Module, config: Train) -> torch.optim.AdamW:
     """Weight decay on matrices and kernels only: not on biases, norms, positions, tokens or the temperature."""
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        embedding = name.endswith(("positions", "group_tokens", "tokens.weight"))
-        (free if parameter.ndim < 2 or embedding else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+    embeddings = [name for name, _ in model.named_parameters() if name.endswith(EMBEDDINGS)]
+    groups = param_groups_weight_decay(model, config.weight_decay, no_weight_decay_list=embeddings)
+    # timm puts those without decay first; saved states have them last.
+    return torch.optim.AdamW(groups[::-1], lr=config.lr, betas=config.betas, fused=True)
 
 
 def learning_rate(step: int, steps: int, config: Train) -> float:

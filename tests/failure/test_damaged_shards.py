@@ -11,12 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cocu.concepts import captions
-from cocu.config import Config
+from cocu.config import Config, DataConfig, validate_part
 from cocu.errors import DataError
 from cocu.io import read_json
 from cocu.pairs import verify
 from cocu.pairs.shards import END_OF_ARCHIVE, manifest_shards, read_pairs, write_shard
-from cocu.config import DataConfig, validate_part
 from tests.unit.pairs.test_shards import jpeg
 
 SAMPLES = 10

@@ -28,6 +28,33 @@ DATA = (
         ("io: keys as they come", "sort_keys=True", "sort_keys=False"),
     ),
     *changes(
+        "cocu/errors.py",
+        ("tests/unit/test_errors.py::test_a_missing_package_is_a_sentence",),
+        ("errors: a missing package's reason is not told", " ({error}): run", ": run"),
+    ),
+    *changes(
+        "cocu/pairs/fetch.py",
+        (f"{PAIRS}/test_fetch.py",),
+        ("fetch: gs has no extra", """ "gs": "'cocu[gs]'",""", ""),
+        ("fetch: s3a is no s3", """ "s3a": "'cocu[s3]'",""", ""),
+        ("fetch: extras alone are named", " or str(package)", ""),
+    ),
+    *changes(
+        "cocu/mini/world.py",
+        (f"{MINI}/test_world.py::test_a_missing_sprite_package_is_named",),
+        ("world: another extra draws the sprites", "'cocu[mini]'", "'cocu[hf]'"),
+    ),
+    *changes(
+        "cocu/model/transformers.py",
+        ("tests/unit/model/test_transformers.py::test_a_missing_library_is_named",),
+        ("transformers: another extra brings it", "'cocu[hf]'", "'cocu[mini]'"),
+        (
+            "transformers: an export needs no library",
+            "    library = _library(out)\n",
+            "    import transformers as library\n",
+        ),
+    ),
+    *changes(
         "cocu/parallel.py",
         ("tests/unit/test_parallel.py",),
         ("parallel: one result too few", "yield from map(work, items)", "yield from map(work, items[1:])"),
@@ -145,8 +172,19 @@ DATA = (
         ("weights: a missing file is a traceback", "except (OSError, SafetensorError)", "except SafetensorError"),
     ),
     *changes(
+        "cocu/sections.py",
+        ("tests/unit/test_config.py",),
+        ("sections: true is one projector layer", "Field(ge=1, le=2, strict=True)]", "Field(ge=1, le=2)]"),
+    ),
+    *changes(
         "cocu/config.py",
         ("tests/unit/test_config.py", "tests/unit/cli/test_stage.py"),
+        ("config: an unknown key of a reference is a traceback", " else entry[1] if entry else ", " else "),
+        (
+            "config: a number names an arm that is missing",
+            "suggest(str(name), map(str, arms))",
+            "suggest(str(name), arms)",
+        ),
         ("config: a suggestion has a full stop too", 'line.endswith((".", "?"))', 'line.endswith(".")'),
         ("config: a sentence without its end", 'else "."\n\n\ndef merge', 'else ""\n\n\ndef merge'),
     ),

@@ -120,8 +120,13 @@ TRAINING = (
         ("optim: group tokens decay", '"group_tokens", ', ""),
         ("optim: positions decay", '"positions", ', ""),
         ("optim: tokens decay", ', "tokens.weight"', ""),
-        ("optim: biases decay", "parameter.ndim < 2 or embedding", "embedding"),
-        ("optim: nothing decays", '"weight_decay": config.weight_decay', '"weight_decay": 0.0'),
+        (
+            "optim: biases decay",
+            "no_weight_decay_list=embeddings",
+            "weight_decay_exclude_1d=False, no_weight_decay_list=embeddings",
+        ),
+        ("optim: nothing decays", "(model, config.weight_decay, ", "(model, 0.0, "),
+        ("optim: the groups in timm's order", "groups[::-1]", "groups"),
         ("optim: torch's own betas", "betas=config.betas, ", ""),
         (
             "optim: the cosine ends early",

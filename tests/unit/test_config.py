@@ -1,12 +1,17 @@
 from __future__ import annotations
 
-import json
+import contextlib
+import copy
+import functools
+import operator
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from cocu import data_sections
 from cocu.config import Config, dump, json_schema, load, merge, read_yaml, validate
@@ -43,6 +48,15 @@ def message(**over: Any) -> str:
         ({"train": {"lrr": 1}}, "Unknown key train.lrr; did you mean 'lr'? Correct or remove it."),
         ({"trian": {}}, "Unknown key trian; did you mean 'train'? Correct or remove it."),
         ({"clip": {"zzz": 1}}, "Unknown key clip.zzz. Correct or remove it."),
+        (
+            {"references": {"clip": {"chekpoint": "x"}}},
+            "Unknown key references.clip.chekpoint; did you mean 'checkpoint'? Correct or remove it.",
+        ),
+        ({"arms": {1: {}}, "run_arms": ["x"]}, "run_arms names 'x', which is not in arms."),
+        (
+            {"model": {"projector_layers": True}},
+            "model.projector_layers: Input should be a valid integer (it is True).",
+        ),
         (
             {"model": {"stages": [{"depht": 1, "depth": 0, "group_tokens": 8}]}},
             "Unknown key model.stages.0.depht; did you mean 'depth'? Correct or remove it.",
@@ -582,9 +596,28 @@ def test_fingerprint_changes_with_its_sections_alone(mini: Config) -> None:
         assert same == (arm != "cocu")
 
 
-def test_the_schema_file_is_the_configuration_s_own() -> None:
-    file = ROOT / "workflow/schemas/config.schema.json"
-    assert json.loads(file.read_text()) == json_schema(), f"run: cocu config --schema > {file.relative_to(ROOT)}"
+ODD = (None, True, -1, 1.5, 2**40, "", "1e-3", "mini", [], ["a"], [[1]], {}, {"a": 1}, {1: 2})
+
+
+def places(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ():
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+def test_what_is_valid_is_so_by_the_schema_too(mini: Config) -> None:
+    """An editor that has the schema underlines nothing that runs; and no value ends in another error than ours."""
+    schema, passed = Draft202012Validator(json_schema()), 0
+    whole = mini.model_dump(mode="json")
+    for *above, last in places(whole):
+        for value in ODD:
+            data = copy.deepcopy(whole)
+            functools.reduce(operator.getitem, above, data)[last] = value
+            with contextlib.suppress(ConfigError):
+                validate(data)
+                passed += 1
+                assert not [e.message for e in schema.iter_errors(data)], (*above, last)
+    assert passed > 100
 
 
 def test_the_schema_refuses_unknown_keys_everywhere_but_in_an_arm() -> None:

@@ -17,14 +17,13 @@ from sklearn.datasets import load_sample_images
 from cocu.benchmarks.definitions import SHIPPED
 from cocu.clip import embed
 from cocu.concepts import captions
-from cocu.config import Config
+from cocu.config import Config, DataConfig, validate_part
 from cocu.curate import archive, pipeline
 from cocu.errors import ConfigError, DataError
 from cocu.io import read_json, write_json, write_text
 from cocu.pairs import verify
 from cocu.pairs.shards import write_shard
 from cocu.pairs.tables import read_archive
-from cocu.config import DataConfig, validate_part
 from tests.unit.test_cli import call
 
 CAPTIONS = {  # of photographs that scikit-learn and matplotlib ship; their crops get these in turn

