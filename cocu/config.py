@@ -87,7 +87,7 @@ class DataConfig(Section):
     curate: Curate = Curate()
 
     @model_validator(mode="after")
-    def _data_fits(self) -> Self:
+    def _parts_fit(self) -> Self:
         refuse(data_mistakes(self.corpus, self.clip, self.curate))
         return self
 
@@ -127,7 +127,7 @@ class Config(EvaluationConfig):
         return {**data, "arms": {name: arms[name] for name in chosen}}
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Config:
+    def _parts_fit(self) -> Self:
         for role in ("baseline", "treatment"):
             if (name := getattr(self.report, role)) not in self.arms:
                 raise ValueError(f"report.{role} is '{name}', which is not an arm that runs: {', '.join(self.arms)}")
@@ -144,8 +144,9 @@ class Config(EvaluationConfig):
 
     def _arms_mistakes(self) -> list[str]:
         """With the arm's name, unless the arms share it: then it is the sections' own, and told once."""
-        shared = arm_mistakes(self.corpus, self.model, self.train)
-        told = dict.fromkeys(evaluation_mistakes(self.corpus, self.evaluate))
+        common = [*data_mistakes(self.corpus, self.clip, self.curate), *evaluation_mistakes(self.corpus, self.evaluate)]
+        shared = [*common, *arm_mistakes(self.corpus, self.model, self.train)]
+        told = dict.fromkeys(common)
         for name, override in self.arms.items():
             try:
                 arm = self._override(name)

@@ -14,9 +14,10 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from cocu import data_sections
-from cocu.config import Config, dump, json_schema, load, merge, read_yaml, validate
+from cocu.config import Config, DataConfig, EvaluationConfig, dump, json_schema, load, validate, validate_part
 from cocu.errors import ConfigError
 from cocu.fit import PUBLISHED
+from cocu.yaml_file import merge, read_yaml
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "config/config.yaml"
@@ -24,6 +25,8 @@ OVERLAYS = sorted(path.stem for path in (ROOT / "config").glob("*.yaml") if path
 
 
 DATA = merge(read_yaml(BASE), {"run_arms": []})
+SETS = [{"name": "own", "shards": "{0..1}.tar"}]
+SCALES = {"cc3m": ["paper", "cc3m"], "full": ["paper", "full"], "paper": ["paper", "cc3m"], "smoke": ["smoke"]}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,10 @@ def message(**over: Any) -> str:
             {"arms": {"cocu": {"train": {"prompts": {"sorce": "archive"}}}}},
             "Unknown key arms.cocu.train.prompts.sorce; did you mean 'source'? Correct or remove it.",
         ),
-        ({"arms": {"cocu": {"corpus": {}}}}, "arm 'cocu' overrides corpus; it may override model and train."),
+        (
+            {"arms": {"cocu": {"corpus": {}}}},
+            "arm 'cocu' overrides corpus; it may override clip, curate, model, train.",
+        ),
         ({"train": {"lr": -1}}, "train.lr: Input should be greater than 0 (it is -1)."),
         ({"train": {"lr": float("nan")}}, "train.lr: Input should be a finite number (it is nan)."),
         ({"report": {"treatment": "coco"}}, "report.treatment is 'coco', which is not an arm that runs"),
@@ -86,8 +92,8 @@ def message(**over: Any) -> str:
         ),
         ({"seeds": [1, 1]}, "seeds has 1 twice: remove one."),
         ({"run_arms": ["cocu", "groupvit", "cocu"]}, "run_arms has 'cocu' twice: remove one."),
-        ({"corpus": {"kind": "shards"}}, "corpus.kind 'shards' needs corpus.shards, a path such as"),
-        ({"corpus": {"kind": "shards", "shards": "a.tar"}}, "clip.model 'stand-in' learns from the mini corpus"),
+        ({"corpus": {"kind": "shards"}}, "corpus.kind 'shards' needs corpus.sets, data sets such as"),
+        ({"corpus": {"kind": "shards", "sets": SETS}}, "clip.model 'stand-in' learns from the mini corpus"),
         ({"model": {"width": 64}}, "the stem's strides multiply to 4 and it ends in 128 channels"),
         ({"arms": {"cocu": {"train": None}}}, "arms.cocu.train is None, and must be a mapping of keys to values."),
         ({"arms": {"cocu": {"train": {"lr": 0}}}}, "arms.cocu.train.lr: Input should be greater than 0 (it is 0)."),
@@ -103,7 +109,7 @@ def test_a_sentence_ends_once() -> None:
 
 
 SHARDS: dict[str, Any] = {  # laid over the mini experiment
-    "corpus": {"kind": "shards", "shards": "{0..1}.tar"},
+    "corpus": {"kind": "shards", "sets": SETS},
     "clip": {"model": "ViT-B-16", "pretrained": "laion2b_s34b_b88k"},
     "references": {"clip": {"clip": "ViT-B-16", "pretrained": "laion2b_s34b_b88k"}},
     "run_arms": ["groupvit", "cocu"],
@@ -263,11 +269,11 @@ def at(path: str, value: Any) -> dict[str, Any]:
             "corpus.mini.object_side.0: Input should be greater than 0 (it is 0.0).",
         ),
         (
-            "corpus.shards",
-            "",
-            "a.tar",
-            "corpus.shards is 'a.tar', and corpus.kind 'mini' composes its own: set corpus.kind to 'shards', or "
-            "corpus.shards to ''.",
+            "corpus.sets",
+            [],
+            SETS,
+            "corpus.sets names 'own', and corpus.kind 'mini' composes its own: set corpus.kind to 'shards', or "
+            "corpus.sets to [].",
         ),
         (
             "clip.stand_in.batch_size",
@@ -365,11 +371,24 @@ def test_what_would_die_later_or_do_nothing_is_refused_and_its_neighbour_is_not(
             "them.",
         ),
         (
-            "corpus.shards",
-            "a{0..1.tar",
-            "corpus.shards is no pattern (Unbalanced braces: 'a{0..1.tar'): write one such as "
+            "corpus.sets",
+            [{"name": "own", "shards": "a{0..1.tar"}],
+            "corpus.sets.0: the shards of 'own' are no pattern (Unbalanced braces: 'a{0..1.tar'): write one such as "
             "data/cc3m/{00000..00331}.tar.",
         ),
+        (
+            "corpus.sets",
+            [*SETS, {"name": "other", "shards": "b/{a,b}/0.tar"}],
+            "corpus.sets.1: b/a/0.tar and b/b/0.tar, shards of 'other', have the same name, so that keys would clash: "
+            "rename one of them, or make two sets of them.",
+        ),
+        (
+            "corpus.sets",
+            [{"name": "own", "shards": "https://somewhere/shard?id=3"}],
+            "corpus.sets.0: the shard https://somewhere/shard?id=3 of 'own' names no .tar file, after which its pairs "
+            "are called: correct the pattern.",
+        ),
+        ("corpus.sets", [*SETS, *SETS], "corpus.sets has 'own' twice: remove one."),
     ],
 )
 def test_what_only_the_mini_experiment_has_is_refused_elsewhere(key: str, wrong: Any, said: str) -> None:
@@ -494,8 +513,8 @@ def test_every_mistake_is_told_at_once() -> None:
 
 def test_a_missing_key_is_named() -> None:
     data = read_yaml(BASE)
-    del data["evaluate"]["benchmarks"]
-    with pytest.raises(ConfigError, match=r"The key evaluate\.benchmarks is missing\. Add it"):
+    del data["model"]["stages"]
+    with pytest.raises(ConfigError, match=r"The key model\.stages is missing\. Add it"):
         validate(data)
 
 
@@ -535,18 +554,18 @@ def test_config_yaml_has_a_comment_on_every_key() -> None:
         line
         for before, line in zip(["", *lines], lines, strict=False)
         if re.match(r" *\w+:", line) and "#" not in line and not before.lstrip().startswith("#")
-        if not line.lstrip().startswith("train: {prompts:")  # what an arm overrides
+        if not line.lstrip().startswith(("train: {prompts:", "curate: {"))  # what an arm overrides
     ]
     assert bare == []
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_overlays_are_complete(name: str, mini: Config) -> None:
-    config = load([BASE, ROOT / f"config/{name}.yaml"])
-    assert config.experiment == name
+    config = load([BASE, *(ROOT / f"config/{part}.yaml" for part in SCALES[name])])
+    assert config.experiment == SCALES[name][-1]
     if config.corpus.kind == "shards":
         # No value of the mini experiment shows through in what decides a paper-scale result.
-        given = read_yaml(ROOT / f"config/{name}.yaml")
+        given = read_yaml(ROOT / "config/paper.yaml")
         assert set(given["model"]) == set(type(config.model).model_fields)
         assert set(given["train"]) == set(type(config.train).model_fields)
         assert set(given["evaluate"]) == set(type(config.evaluate).model_fields)
@@ -554,7 +573,9 @@ def test_overlays_are_complete(name: str, mini: Config) -> None:
 
 
 def test_full_is_the_paper() -> None:
-    config = load([BASE, ROOT / "config/full.yaml"])
+    config = load([BASE, ROOT / "config/paper.yaml", ROOT / "config/full.yaml"])
+    assert [one.name for one in config.corpus.sets] == ["cc3m", "cc12m", "yfcc14m"]
+    assert len(config.corpus.addresses()) == 332 + 1243 + 1452
     assert [(s.depth, s.group_tokens) for s in config.model.stages] == [(6, 64), (3, 8), (3, 0)]
     assert (config.train.lr, config.train.batch_size, config.train.epochs) == (1.6e-3, 1024, 30)
     assert config.train.warmup_fraction == pytest.approx(2 / 30)
@@ -582,18 +603,41 @@ def test_dump_and_load_give_the_same_configuration(mini: Config, tmp_path: Path)
     assert load([file]) == mini
 
 
-def test_fingerprint_changes_with_its_sections_alone(mini: Config) -> None:
-    more_seeds = changed(seeds=[*mini.seeds, 99])
-    slower = changed(train={"lr": 1e-4})
-    other_arm = changed(arms={"cocu": {"train": {"prompts": {"count": 2}}}})
-    search = "curate.search"
-    for other in (more_seeds, slower, other_arm):
-        assert other.fingerprint(search, "corpus.mini", "clip") == mini.fingerprint(search, "corpus.mini", "clip")
-    assert changed(curate={"search": {"neighbours": 9}}).fingerprint(search) != mini.fingerprint(search)
-    for arm in mini.arms:
-        assert slower.arm(arm).fingerprint("model", "train") != mini.arm(arm).fingerprint("model", "train")
-        same = other_arm.arm(arm).fingerprint("model", "train") == mini.arm(arm).fingerprint("model", "train")
-        assert same == (arm != "cocu")
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            {"curate": {"threads": 2}},
+            "curate.threads decides how jobs run, not what they make, and is one for all arms",
+        ),
+        ({"clip": {"stand_in": {"steps": 1}}}, "clip.stand_in decides how jobs run"),
+        (
+            {"curate": {"search": {"neighbours": 4}}, "train": {"prompts": {"source": "caption"}}},
+            "curate.search is given and has no effect, since train.prompts.source is 'caption', which no archive is",
+        ),
+        ({"curate": {"search": {"neighbours": 12_000}}}, "curate.search.neighbours is 12000, and a pair has 11999"),
+        ({"curate": {"compat": "released"}}, "curate.compat 'released' lets an anchor find itself"),
+    ],
+)
+def test_an_arm_that_curates_is_looked_over(override: dict[str, Any], said: str) -> None:
+    arm = merge({"train": {"prompts": {"source": "archive", "sampling": "top"}}}, override)
+    if "source" in override.get("train", {}).get("prompts", {}):
+        arm["train"]["prompts"] = override["train"]["prompts"]
+    assert f"arm 'own': {said}" in message(arms={"own": arm})
+
+
+def test_an_arm_may_have_another_vocabulary_whatever_it_draws_from() -> None:
+    config = changed(arms={"own": {"curate": {"vocabulary": {"min_count": 5}}}})
+    assert config.arm("own").curate.vocabulary.min_count == 5
+    assert config.curate.vocabulary.min_count == 20
+
+
+def test_a_verb_reads_its_own_keys_of_an_experiment_s() -> None:
+    part = validate_part(EvaluationConfig, {**DATA, "arms": {"broken": 1}, "seeds": "none"})
+    assert part.evaluate.benchmarks[0] == "mini_voc"
+    assert validate_part(DataConfig, {}).curate.search.neighbours == 8
+    with pytest.raises(ConfigError, match=r"^Unknown key curat; did you mean 'curate'\?"):
+        validate_part(DataConfig, {"curat": {}})
 
 
 ODD = (None, True, -1, 1.5, 2**40, "", "1e-3", "mini", [], ["a"], [[1]], {}, {"a": 1}, {1: 2})

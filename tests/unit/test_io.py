@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cocu import io
 from cocu.errors import DataError, EnvironmentFault
-from cocu.io import atomic_path, code_fingerprint, file_sha256, read_json, write_json, write_text
+from cocu.io import atomic_path, file_sha256, read_json, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -76,53 +75,3 @@ def test_a_file_that_is_not_there_has_no_hash_but_a_sentence(tmp_path: Path) -> 
 def test_file_sha256_is_the_standard_one(tmp_path: Path) -> None:
     write_text(tmp_path / "abc", "abc")
     assert file_sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package `cocu` with stage -> helper -> deep, stage -> sub.leaf, and a bystander."""
-    sources = {
-        "io.py": "",
-        "log.py": "x = 1",
-        "stage.py": "from cocu.helper import f\nfrom cocu import log\nfrom cocu.sub import leaf",
-        "helper.py": "def f():\n    import cocu.deep",
-        "deep.py": "x = 1",
-        "bystander.py": "x = 1",
-        "sub/__init__.py": "",
-        "sub/leaf.py": "import cocu.helper",
-    }
-    for name, text in sources.items():
-        write_text(tmp_path / "cocu" / name, text)
-    monkeypatch.setattr(io, "__file__", str(tmp_path / "cocu/io.py"))
-    return tmp_path / "cocu"
-
-
-@pytest.mark.parametrize("name", ["stage.py", "helper.py", "deep.py", "sub/leaf.py", "sub/__init__.py"])
-def test_a_stage_s_fingerprint_follows_its_imports(package: Path, name: str) -> None:
-    before = code_fingerprint("cocu.stage")
-    (package / name).write_text((package / name).read_text() + "\ny = 2")
-    assert code_fingerprint("cocu.stage") != before
-
-
-@pytest.mark.parametrize("name", ["bystander.py", "log.py"])
-def test_a_stage_s_fingerprint_ignores_what_it_does_not_run(package: Path, name: str) -> None:
-    before = code_fingerprint("cocu.stage")
-    (package / name).write_text("y = 2")
-    assert code_fingerprint("cocu.stage") == before
-
-
-@pytest.mark.parametrize(
-    "stage", ["corpus.build", "corpus.benchmarks", "clip.standin", "clip.embed", "curate.captions", "curate.archive"]
-)
-def test_stages_depend_on_no_later_part(stage: str) -> None:
-    """An edit in a later part of the pipeline must not rebuild corpus, CLIP and archive."""
-    order = ["corpus", "clip", "curate", "train", "segment", "report"]
-    root = Path(io.__file__).parent.parent
-    later = order[order.index(stage.split(".")[0]) + 1 :]
-    seen, todo = set(), [f"cocu.{stage}"]
-    while todo:
-        module = todo.pop()
-        if module not in seen and (path := io._source(root, module)):
-            seen.add(module)
-            todo += io._imports(path)
-    assert not [module for module in seen if module.split(".")[1] in later]

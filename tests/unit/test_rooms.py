@@ -101,7 +101,7 @@ def test_no_circle() -> None:
 def test_imports_are_found_wherever_they_stand() -> None:
     source = "import cocu.io\nfrom cocu import cli\ndef f():\n    from cocu.pairs import shards\nimport cocuxyz\n"
     assert {"cocu.io", "cocu.cli", "cocu.pairs", "cocu.pairs.shards"} == set(imports(source))
-    assert ARROWS["cocu.pairs.reader"] == ["cocu.errors", "cocu.pairs.shards"]
+    assert ARROWS["cocu.pairs.reader"] == ["cocu.pairs.index", "cocu.pairs.shards"]
 
 
 def test_captions_know_what_benchmarks_are_called_and_not_how_their_files_are_read() -> None:

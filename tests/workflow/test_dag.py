@@ -12,25 +12,34 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cocu.io import write_text
 from tests.workflow.conftest import Checkout, make_checkout
 
 SMOKE = ("--configfile", "config/smoke.yaml")
 ARCHIVED = 1  # arms of the smoke experiment whose prompts come from the archive
 ARMS, SEEDS, BENCHMARKS = 3, 2, 2
 SHARDS = 2  # of a seed's corpus
+PAPER = ("--configfile", "config/paper.yaml")
 REPORTS = {"tables": 1, "figures": 1, "panel": 1}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     checkout = make_checkout(tmp_path_factory.mktemp("dag"))
-    for line in checkout.snakemake("--summary", *SMOKE).splitlines():
+    finish(checkout, *SMOKE)
+    return checkout
+
+
+def finish(checkout: Checkout, *files: str) -> None:
+    """Empty files in place of all outputs."""
+    for line in checkout.snakemake("--summary", *files).splitlines():
         if line.startswith("results/"):
             file = checkout.root / line.split("\t")[0]
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
-    checkout.snakemake("--touch", "--forceall", "--cores", "1", *SMOKE)
-    return checkout
+            if "/benchmarks/" in file.as_posix():
+                file.mkdir(parents=True, exist_ok=True)
+            else:
+                write_text(file, "")
+    checkout.snakemake("--touch", "--forceall", "--cores", "1", *files)
 
 
 @pytest.fixture
@@ -78,7 +87,7 @@ def test_an_edit_of_the_matcher_runs_all_of_curation_but_no_corpus_and_no_clip(d
     planned = done.planned(*SMOKE)
     assert planned["captions"] == planned["embed_vocabulary"] == planned["archive"] == SEEDS
     assert planned["train"] == ARMS * SEEDS
-    assert not {"corpus", "benchmarks", "clip", "embed"} & set(planned)
+    assert not {"corpus", "web", "benchmarks", "clip", "embed", "embed_0"} & set(planned)
 
 
 def test_an_edit_of_the_tables_runs_the_reports_alone(done: Checkout) -> None:
@@ -90,7 +99,9 @@ def test_a_seed_more_runs_that_seed_and_the_comparison(done: Checkout) -> None:
     assert done.planned(*overlay(done, {"seeds": [0, 1, 2]})) == {
         "corpus": 1,
         "captions": 1,
-        "embed": 2,
+        "embed_0": 1,
+        "embed_1": 1,
+        "embed": 1,
         "embed_vocabulary": 1,
         "archive": 1,
         "oracle": 1,
@@ -104,7 +115,42 @@ def test_a_seed_more_runs_that_seed_and_the_comparison(done: Checkout) -> None:
 
 def test_archives_of_many_shards_are_made_block_by_block(done: Checkout) -> None:
     planned = done.planned(*overlay(done, {"curate": {"shards_per_job": 1}}))
-    assert planned["archive_block"] == SHARDS * SEEDS and not {"captions", "embed"} & set(planned)
+    assert [planned[f"archive_{block}"] for block in range(SHARDS)] == [SEEDS] * SHARDS
+    assert not {"captions", "embed", "archive_2"} & set(planned)
+
+
+def test_an_arm_that_curates_adds_its_archives_and_embeds_nothing(done: Checkout) -> None:
+    four = {"curate": {"search": {"neighbours": 4}}, "train": {"prompts": {"source": "archive"}}}
+    over = {"run_arms": ["groupvit", "cocu", "oracle", "four"], "arms": {"four": four}}
+    alone = {"train": SEEDS, "evaluate": SEEDS * BENCHMARKS, "tables": 1, "figures": 1}
+    assert done.planned(*overlay(done, over)) == {"archive": SEEDS, **alone}
+    twice = {**over, "run_arms": [*over["run_arms"], "same"], "arms": {"four": four, "same": four}}
+    assert done.planned(*overlay(done, twice))["archive"] == SEEDS
+    words = {"curate": {"vocabulary": {"min_count": 4}}}
+    planned = done.planned(*overlay(done, {**over, "arms": {"four": words}}))  # of captions' nouns: no archive
+    assert planned == {"captions": SEEDS, **alone}
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"train": {"workers": 2, "threads": 2, "log_every": 7, "checkpoint_every": 7}},
+        {"clip": {"threads": 2}, "curate": {"threads": 2}, "evaluate": {"threads": 2}},
+    ],
+)
+def test_how_jobs_run_decides_nothing(done: Checkout, over: dict[str, object]) -> None:
+    assert done.planned(*overlay(done, over)) == {}
+
+
+def test_a_docstring_runs_nothing_and_a_line_of_the_search_the_archives(done: Checkout) -> None:
+    file = done.root / "cocu/search/exact.py"
+    file.write_text(file.read_text().replace('"""', '"""Said otherwise. ', 1) + "\n# a comment\n")
+    done.append("cocu/train/step.py", "\n# a comment\n")
+    assert done.planned(*SMOKE) == {}
+    done.append("cocu/search/exact.py", "\nCHANGED = 1\n")
+    planned = done.planned(*SMOKE)
+    assert (planned["archive"], planned["train"]) == (SEEDS, ARCHIVED * SEEDS)
+    assert not {"captions", "embed", "corpus"} & set(planned)
 
 
 def test_a_learning_rate_runs_training_and_what_follows(done: Checkout) -> None:
@@ -166,15 +212,16 @@ def test_another_protocol_runs_that_benchmark_alone(done: Checkout) -> None:
 
 @pytest.mark.parametrize(
     ("name", "blocks", "arms"),
-    [("cc3m", 11, 3), ("full", 95, 3)],  # 332 and 3,027 shards, 32 a job
+    [("cc3m", 11, 3), ("full", 95, 3)],  # 332 shards, and 3,027 of three data sets; 32 a job
 )
 def test_the_dag_is_visible_without_the_data(done: Checkout, name: str, blocks: int, arms: int) -> None:
-    assert done.planned("--configfile", f"config/{name}.yaml") == {
+    assert done.planned(*PAPER, f"config/{name}.yaml") == {
         "corpus": 1,
         "captions": 1,
-        "embed": blocks,
+        **{f"embed_{block}": 1 for block in range(blocks)},
+        "embed": 1,
         "embed_vocabulary": 1,
-        "archive_block": blocks,
+        **{f"archive_{block}": 1 for block in range(blocks)},
         "archive": 1,
         "train": arms * 3,
         "evaluate": ((arms + 1) * 3 + 3) * 8,
@@ -198,24 +245,24 @@ def reserved(checkout: Checkout, *arguments: str) -> dict[str, int]:
 def test_a_job_asks_for_the_gpus_that_it_uses(done: Checkout) -> None:
     """The stand-in CLIP and what it embeds stay on the CPU, as does the panel."""
     trained = {"train": 1, "evaluate": 1}
-    searched = {"archive_block": 1, "archive": 1}
+    searched = {"archive": 1}
     assert reserved(done, *SMOKE) == trained | searched
     over = {"curate": {"search": {"index": "lists"}}, "evaluate": {"processes": 4}}
     assert reserved(done, *overlay(done, over)) == trained | {"evaluate": 4}
-    # where blocks make the archive, the last job only lists them
-    embedded = {"embed": 1, "embed_vocabulary": 1, "archive_block": 1}
-    assert reserved(done, "--configfile", "config/cc3m.yaml") == trained | embedded
+    # where blocks make embeddings and archive, the last job only lists them
+    blocks = {f"{stage}_{block}": 1 for stage in ("embed", "archive") for block in range(11)}
+    assert reserved(done, *PAPER, "config/cc3m.yaml") == trained | blocks | {"embed_vocabulary": 1}
 
 
-@pytest.mark.parametrize("name", ["smoke", "cc3m"])
-def test_on_the_cpu_no_job_asks_for_a_gpu(done: Checkout, name: str) -> None:
+@pytest.mark.parametrize("files", [SMOKE, (*PAPER, "config/cc3m.yaml")])
+def test_on_the_cpu_no_job_asks_for_a_gpu(done: Checkout, files: tuple[str, ...]) -> None:
     (done.root / "config/over.yaml").write_text("device: cpu\nevaluate: {processes: 2}\n")
-    assert reserved(done, "--configfile", f"config/{name}.yaml", "config/over.yaml") == {}
+    assert reserved(done, *files, "config/over.yaml") == {}
 
 
 def test_without_the_data_the_corpus_says_what_is_missing(checkout: Checkout) -> None:
-    said = checkout.snakemake("--cores", "1", "--configfile", "config/cc3m.yaml", code=1)
-    assert "cocu: 332 of 332 shards of corpus.shards are missing" in said
+    said = checkout.snakemake("--cores", "1", *PAPER, "config/cc3m.yaml", code=1)
+    assert "cocu: 332 of 332 shards of corpus.sets are missing" in said
 
 
 def test_a_wrong_key_is_a_sentence(done: Checkout) -> None:
@@ -287,3 +334,49 @@ def test_two_workflows_do_not_share_an_experiment(checkout: Checkout) -> None:
         said = checkout.snakemake("--cores", "1", *SMOKE, code=1)
     assert "Another workflow is at work on results/smoke" in said
     assert not Path(checkout.root, "results/smoke/config.yaml").exists()
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, dict[str, object]]:
+    """A finished experiment on two data sets whose shards have the same names; nothing is in the files."""
+    checkout = make_checkout(tmp_path_factory.mktemp("own"))
+    for name in ("one", "other"):
+        write_text(checkout.root / f"data/{name}/00000.tar", "")
+    data: dict[str, object] = {
+        "run_arms": ["groupvit", "cocu"],
+        "corpus": {"kind": "shards", "sets": [{"name": n, "shards": f"data/{n}/00000.tar"} for n in ("one", "other")]},
+        "clip": {"model": "ViT-B-16", "pretrained": "openai"},
+        "evaluate": {"backgrounds": []},
+        "references": {"clip": {"clip": "ViT-B-16", "pretrained": "openai"}},
+        "train": {"validate_every": 0},
+    }
+    files = overlay(checkout, {**data, "evaluate": {"backgrounds": [], "benchmarks": ["voc"]}})
+    finish(checkout, *files)
+    return checkout, {**data, "evaluate": {"backgrounds": [], "benchmarks": ["voc"]}}
+
+
+def test_the_side_cars_of_two_data_sets_lie_apart(own: tuple[Checkout, dict[str, object]]) -> None:
+    checkout, data = own
+    assert checkout.planned(*overlay(checkout, data)) == {}
+    folder = checkout.root / "results/smoke/curation/mini/captions"
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet")} == {
+        "one/00000.parquet",
+        "other/00000.parquet",
+    }
+
+
+@pytest.mark.parametrize("corpus", [{"max_bad": 0.5}, {"lenient": True}])
+def test_how_a_corpus_is_read_runs_it_again(own: tuple[Checkout, dict[str, object]], corpus: dict[str, object]) -> None:
+    checkout, data = own
+    planned = checkout.planned(*overlay(checkout, {**data, "corpus": {**data["corpus"], **corpus}}))  # type: ignore[dict-item]
+    assert planned["corpus"] == planned["captions"] == planned["embed_0"] == planned["archive"] == 1
+
+
+def test_another_shard_in_its_place_runs_the_corpus_again(own: tuple[Checkout, dict[str, object]]) -> None:
+    checkout, data = own
+    shard = checkout.root / "data/other/00000.tar"
+    before = shard.stat().st_mtime_ns
+    os.utime(shard, ns=(0, before + 10**9))
+    assert checkout.planned(*overlay(checkout, data))["corpus"] == 1
+    os.utime(shard, ns=(0, before))
+    assert checkout.planned(*overlay(checkout, data)) == {}

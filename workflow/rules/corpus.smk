@@ -33,7 +33,7 @@ if MINI:
 
     rule benchmarks:
         output:
-            manifest=AT.benchmarks("{split}") / layout.MANIFEST,
+            directory(AT.benchmarks("{split}")),
         log:
             AT.log("benchmarks/{split}"),
         benchmark:

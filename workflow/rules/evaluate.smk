@@ -1,6 +1,6 @@
 # Zero-shot segmentation of every benchmark by every checkpoint, by one label for the whole image, and by the references.
 
-MINI_BENCHMARKS = [AT.benchmarks(split) / layout.MANIFEST for split in ("val", "test")] if MINI else []
+MINI_BENCHMARKS = [AT.benchmarks(split) for split in ("val", "test")] if MINI else []
 
 
 # A reference has no seeds: its one result stands at seed 0.

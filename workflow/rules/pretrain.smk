@@ -7,7 +7,7 @@ rule train:
         corpus=lambda wildcards: AT.corpus(AT.corpus_of(wildcards.seed)).manifest,
         captions=trained_on,
         prompts=prompts,
-        val=AT.val / layout.MANIFEST if MINI else [],
+        val=AT.val if MINI else [],
     output:
         *layout.model_files(AT.checkpoint("{arm}", "{seed}")),
         AT.checkpoint("{arm}", "{seed}") / layout.CURVE,
