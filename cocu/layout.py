@@ -181,12 +181,20 @@ class Experiment:
             raise ConfigError(f"No arm or reference '{arm}' in the configuration{suggest(arm, known)}")
         return self.checkpoint(trained, seed)
 
+    def rows(self, arm: str) -> list[str]:
+        """The rows of the tables that an arm's model stands behind: the treatment's is also painted with one label."""
+        return [arm, ONE_LABEL] if arm == self.config.report.treatment else [arm]
+
     @property
     def metrics(self) -> Path:
         return self.root / "metrics"
 
     def result(self, arm: str, seed: int | str, benchmark: str) -> Path:
         return result(self.metrics, arm, seed, benchmark)
+
+    def kept(self, arm: str, seed: int | str, benchmark: str) -> Path:
+        """A result as its job keeps it: it is no output, since Snakemake deletes the outputs of a job it repeats."""
+        return result(self.root / "kept", arm, seed, benchmark)
 
     @property
     def qualities(self) -> list[Path]:

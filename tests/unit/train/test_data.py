@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from cocu.config import Config, load
 from cocu.errors import DataError, EnvironmentFault
@@ -188,7 +187,7 @@ def spoil(files: Files, row: int) -> None:
     path.write_bytes(content)
 
 
-def fail(image: Image.Image) -> torch.Tensor:
+def fail(pixels: np.ndarray, seed: int) -> torch.Tensor:
     raise ZeroDivisionError("an odd picture")
 
 
