@@ -37,19 +37,22 @@ def run(config: Config, *, arms: Sequence[str], seed: int, benchmarks: Sequence[
     for name in benchmarks:
         for arm in arms:
             row = {"arm": arm, "seed": seed, "weights_sha256": made_by[0]}
-            kept, how = at.kept(arm, seed, name), {"one_label": arm == ONE_LABEL, "row": f"{arm}, seed {seed}"}
+            kept, said = at.kept(arm, seed, name), f"{arm}, seed {seed}"
             try:
                 definition = read_benchmark(name)
                 folders = [folder for folder in (at.val, at.test) if folder]
                 stamp = digest([row, definition.protocol_hash(), made_by, files_digest(definition, folders)])
                 result = still_valid(kept, stamp)
                 if result is None:
-                    result = {**row, **scored(config, source, definition, at.val, at.test, **how)}
+                    result = {
+                        **row,
+                        **scored(config, source, definition, at.val, at.test, one_label=arm == ONE_LABEL, row=said),
+                    }
                     write_json(kept, {"stamp": stamp, "result": result})
                 write_json(at.result(arm, seed, name), result)
             except CocuError as error:
                 failed.append(error)
-                say(f"{name} failed ({arm}, seed {seed}): {error}")
+                say(f"{name} failed ({said}): {error}")
     if failed:
         raise failed[0]
 

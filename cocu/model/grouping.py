@@ -81,7 +81,8 @@ class InverseRms(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         x, inverse = ctx.saved_tensors
-        return x * (gradient * inverse**3 * (-1 / x.shape[-1])).to(x.dtype)
+        of_x: Tensor = x * (gradient * inverse**3 * (-1 / x.shape[-1])).to(x.dtype)
+        return of_x
 
 
 class Grouping(nn.Module):

@@ -66,7 +66,8 @@ class Attention(nn.Module):
         scores = (asked @ key.transpose(1, 2) + alike) * (d // self.heads) ** -0.5
         mean = (scores.softmax(-1) @ key).unflatten(1, (self.heads, n)).transpose(0, 1).flatten(1, 2)
         values = mean @ self.v.weight.reshape(self.heads, -1, d).transpose(1, 2)  # (heads, b n, c)
-        return values.transpose(0, 1).reshape(b, n, d) + self.v.bias
+        merged: Tensor = values.transpose(0, 1).reshape(b, n, d) + self.v.bias
+        return merged
 
 
 class DropPath(nn.Module):

@@ -88,7 +88,7 @@ class Segmenter:
         if isinstance(regions, Groups) and number == 1 and views.resized == views.original:
             # Each pixel is as its group is, nothing is averaged or resized: the groups are labelled, few as they are.
             best = logits.max(-1).indices.gather(1, regions.labels.flatten(1)).reshape(regions.labels.shape)
-            return best.cpu().numpy()  # type: ignore[no-any-return]
+            return best.cpu().numpy()
         images = len(logits) // number
         step = max(1, PAINT // (views.resized[0] * views.resized[1]))
         parts = []

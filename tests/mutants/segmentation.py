@@ -107,6 +107,23 @@ SEGMENTATION = (
         ("zero-shot: patches are stretched over the window", "size=self.padded,", "size=self.size,"),
     ),
     *changes(
+        "cocu/segment/memory.py",
+        (f"{SEGMENT}/test_memory.py",),
+        ("memory: windows of any shape are one", "repr(pixels.shape).encode() + ", ""),
+        ("memory: nothing is kept", "self._seen[key] = seen", "pass"),
+        ("memory: without end", "self._room -= pixels.nbytes", "pass"),
+    ),
+    *changes(
+        "cocu/evaluate/job.py",
+        (f"{EVALUATE}/test_job.py",),
+        ("job: any result is kept for ever", 'if found["stamp"] == stamp else None', "if found else None"),
+        ("job: the protocol is missing from the stamp", "definition.protocol_hash(), ", ""),
+        ("job: the files are missing from the stamp", ", files_digest(definition, folders)]", "]"),
+        ("job: a failure ends the job", "failed.append(error)", "raise"),
+        ("job: a failure is forgotten", "        raise failed[0]", "        pass"),
+        ("job: one label is segmented", "one_label=arm == ONE_LABEL", "one_label=False"),
+    ),
+    *changes(
         "cocu/segment/segmenter.py",
         (f"{SEGMENT}/test_segmenter.py", f"{GOLDEN}::test_windows_are_averaged_by_count"),
         ("segmenter: pixels of 0 to 255", ".to(device).float() / 255", ".to(device).float()"),
