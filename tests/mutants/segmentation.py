@@ -126,6 +126,12 @@ SEGMENTATION = (
     *changes(
         "cocu/segment/segmenter.py",
         (f"{SEGMENT}/test_segmenter.py", f"{GOLDEN}::test_windows_are_averaged_by_count"),
+        ("segmenter: the first window is all of them", "number == 1 and views.resized", "views.resized"),
+        (
+            "segmenter: labels of a resized image's groups",
+            "number == 1 and views.resized == views.original",
+            "number == 1",
+        ),
         ("segmenter: pixels of 0 to 255", ".to(device).float() / 255", ".to(device).float()"),
         ("segmenter: the mean is not taken off", "((pixels - mean) / std)", "(pixels / std)"),
         ("segmenter: not divided by the deviation", "((pixels - mean) / std)", "(pixels - mean)"),

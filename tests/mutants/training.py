@@ -265,6 +265,8 @@ TRAINING = (
             "sorted(manifest_shards(corpus), key=lambda file: file.stem)",
             "manifest_shards(corpus)",
         ),
+        ("data: decoded again and again", "self._decoded[i] = pixels", "pass"),
+        ("data: however large, kept decoded", "if pixels.nbytes * len(self) <= DECODED:", "if True:"),
         ("data: one template", "rng.integers(len(self.templates))", "0"),
         ("data: missing prompts are left empty", "[caption] *", "[0 * caption] *"),
         (

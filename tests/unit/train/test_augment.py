@@ -12,7 +12,7 @@ from PIL import Image
 from timm.data.transforms_factory import create_transform
 
 from cocu.config import Augment, load
-from cocu.train.augment import Augmentation, posterize, seeded
+from cocu.train.augment import Augmentation, posterize, seeded, timm_transform
 
 PAPER = load([Path("config/config.yaml"), Path("config/cc3m.yaml")]).train.augment
 SIDE = 32
@@ -82,6 +82,17 @@ def test_half_of_the_images_are_flipped_where_the_configuration_says_so() -> Non
         assert flipped or torch.equal(pixels, upright)
         flips += flipped
     assert 75 < flips < 125
+
+
+def test_the_short_way_gives_the_bits_of_timm() -> None:
+    config = Augment(crop_scale=(1.0, 1.0), colour_jitter=0.0, erasing=0.0, flip=True)
+    theirs, ours, image = timm_transform(config, SIDE), Augmentation(config, SIDE), picture(SIDE, SIDE)
+    upright = drawn(timm_transform(config.model_copy(update={"flip": False}), SIDE), image, 0)
+    for seed in range(6):
+        pixels = ours(np.asarray(image), seed)
+        assert any(torch.equal(pixels, drawn(theirs, image, s)) for s in range(20))
+        assert torch.equal(pixels, ours(np.asarray(image), seed + 2))
+        assert torch.equal(pixels, upright.flip(-1) if seed % 2 else upright)
 
 
 def test_crop_jitter_and_erasing_follow_their_settings() -> None:
