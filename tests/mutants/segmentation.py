@@ -121,6 +121,7 @@ SEGMENTATION = (
         ("job: the files are missing from the stamp", ", files_digest(definition, folders)]", "]"),
         ("job: a failure ends the job", "failed.append(error)", "raise"),
         ("job: a failure is forgotten", "        raise failed[0]", "        pass"),
+        ("job: a reference is a checkpoint", "None if checkpoint else arms[0]", "None"),
         ("job: one label is segmented", "one_label=arm == ONE_LABEL", "one_label=False"),
     ),
     *changes(

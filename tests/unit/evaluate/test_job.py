@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cocu.benchmarks.definitions import Benchmark, read_benchmark
-from cocu.config import Config, Corpus, Evaluate
+from cocu.config import Config, Corpus, Evaluate, Reference
 from cocu.errors import DataError
 from cocu.evaluate import job, stage
 from cocu.model import hub
@@ -134,3 +134,26 @@ def test_a_benchmark_that_fails_loses_no_other(
     Path("config/benchmarks/tiny.yaml").write_text(whole)
     run(config)
     assert scored == ["tiny", "twin", "tiny"] and result("tiny")["images"] == 4
+
+
+@pytest.mark.parametrize(
+    ("arm", "behind"),
+    [
+        ("cocu", (Path("results/tiny/checkpoints/cocu/3"), None, None)),
+        ("one_label", (Path("results/tiny/checkpoints/cocu/3"), None, None)),
+        ("clip", (None, "clip", Path("results/tiny/clip"))),
+    ],
+)
+def test_a_row_is_evaluated_from_what_is_behind_it(
+    config: Config, arm: str, behind: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def pick(config: Config, *given: Any) -> stage.Source:
+        asked.append(given)
+        return stage.Source(checkpoint=Path("results/tiny/checkpoints/cocu/3"))
+
+    monkeypatch.setattr(job, "pick_source", pick)
+    config = config.model_copy(update={"references": {"clip": Reference(clip="stand-in")}})
+    run(config, arm)
+    assert asked == [behind]
