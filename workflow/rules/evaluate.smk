@@ -15,20 +15,20 @@ def evaluated_arm(wildcards):
 
 
 # A reference has no seeds: its one result stands at seed 0. The treatment's job has a row more, one label an image.
-for EVALUATED in ("{arm}", TREATMENT):
+for ARM in ("{arm}", TREATMENT):
 
     rule:
         name:
-            "evaluate" if EVALUATED == "{arm}" else "evaluate_treatment"
+            "evaluate" if ARM == "{arm}" else "evaluate_treatment"
         input:
             model=lambda wildcards: model(evaluated_arm(wildcards), wildcards.seed),
             data=MINI_BENCHMARKS,
         output:
-            [AT.result(row, "{seed}", name) for row in AT.rows(EVALUATED) for name in BENCHMARKS],
+            [AT.result(row, "{seed}", name) for row in AT.rows(ARM) for name in BENCHMARKS],
         log:
-            AT.log(f"evaluate/{EVALUATED}/{{seed}}{EACH}"),
+            AT.log(f"evaluate/{ARM}/{{seed}}{EACH}"),
         benchmark:
-            AT.time(f"evaluate/{EVALUATED}/{{seed}}{EACH}")
+            AT.time(f"evaluate/{ARM}/{{seed}}{EACH}")
         wildcard_constraints:
             arm="|".join(arm for arm in [*CFG.arms, *CFG.references] if arm != TREATMENT),
         conda:

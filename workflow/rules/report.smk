@@ -71,7 +71,7 @@ rule figures:
 rule panel:
     input:
         # the first seed of both sides of the comparison
-        metrics=expand(EVALUATED, arm=SIDES, seed=CFG.seeds[0], benchmark=CFG.evaluate.benchmarks),
+        metrics=expand(RESULT, arm=SIDES, seed=CFG.seeds[0], benchmark=CFG.evaluate.benchmarks),
         models=[layout.model_files(AT.checkpoint(arm, CFG.seeds[0])) for arm in SIDES],
         data=MINI_BENCHMARKS,
     output:
