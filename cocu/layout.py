@@ -57,8 +57,7 @@ class Corpus:
         return self.root / MANIFEST
 
     @property
-    def index(self) -> Path:
-        """SET/SHARD.parquet: where a tar's pairs lie."""
+    def index(self) -> Path:  # where a tar's pairs lie: SET/SHARD.parquet
         return self.root / "index"
 
     @property
@@ -67,8 +66,7 @@ class Corpus:
         return self.root / "shards"
 
     @property
-    def quarantine(self) -> Path:
-        """What a lenient reading sets aside, a line each."""
+    def quarantine(self) -> Path:  # what a lenient reading sets aside
         return self.root / "quarantine.jsonl"
 
 
@@ -96,8 +94,7 @@ class Curation:
         return (self.embeddings_of or self.root) / "embeddings"
 
     @property
-    def vectors(self) -> Path:
-        """Of the vocabulary."""
+    def vectors(self) -> Path:  # of the vocabulary
         return (self.vocabulary_of or self.root) / "vocabulary.npy"
 
     @property
@@ -147,8 +144,7 @@ class Experiment:
         return self.config.corpus.kind == "mini"
 
     @property
-    def stand_in(self) -> bool:
-        """Whether CLIP is trained here."""
+    def stand_in(self) -> bool:  # CLIP is trained here
         return self.config.clip.model == "stand-in"
 
     @property
@@ -261,6 +257,10 @@ class Experiment:
             known = [*self.config.arms, ONE_LABEL, *self.config.references]
             raise ConfigError(f"No arm or reference '{arm}' in the configuration{suggest(arm, known)}")
         return self.checkpoint(trained, seed)
+
+    def rows(self, arm: str) -> list[str]:
+        """The rows of the tables that an arm's model stands behind: the treatment's is also painted with one label."""
+        return [arm, ONE_LABEL] if arm == self.config.report.treatment else [arm]
 
     @property
     def metrics(self) -> Path:

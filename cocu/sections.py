@@ -223,6 +223,7 @@ class Evaluate(Section):
     backgrounds: tuple[Fraction, ...] = ()
     threads: Count = 1
     processes: Count = 1
+    job: Literal["model", "benchmark"] = "model"
 
     @model_validator(mode="after")
     def _lists_differ(self) -> Evaluate:

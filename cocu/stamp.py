@@ -47,7 +47,7 @@ RECIPES: dict[str, tuple[str, tuple[str, ...]]] = {
     "quality": ("cocu.mini.quality", ("report.seed", "train.prompts")),
     "train": ("cocu.train.loop", ("model", "train")),
     "import": ("cocu.model.transformers", ()),
-    "evaluate": ("cocu.evaluate.stage", ("evaluate.backgrounds", "evaluate.limit")),
+    "evaluate": ("cocu.evaluate.job", ("evaluate.backgrounds", "evaluate.limit")),
     "tables": ("cocu.report.tables", REPORT),
     "figures": ("cocu.report.figures", REPORT),
     "panel": ("cocu.report.panel", (*REPORT, "report.panel_images")),

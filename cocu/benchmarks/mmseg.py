@@ -83,14 +83,15 @@ class Examples:
 
     def paths(self, i: int) -> tuple[Path, Path]:
         """Where item i's image and mask are, or should be."""
-        info = self._data.get_data_info(self._rows[i])
+        info = self._data.data_list[self._rows[i]]
         return Path(info["img_path"]), Path(info["seg_map_path"])
 
     def __getitem__(self, i: int) -> Example:
         image_path, mask_path = self.paths(i)
         _check_mask_mode(mask_path, COLOUR_MASK if self._benchmark.dataset in COLOUR_MASKED else LABEL_MASK)
         try:
-            loaded = self._data[self._rows[i]]
+            # As the data set's own item, but without a deep copy of its table of labels an image.
+            loaded = self._data.pipeline({**self._data.data_list[self._rows[i]], "seg_fields": []})
         except (OSError, SyntaxError, AssertionError, AttributeError, ValueError, cv2.error) as error:
             raise ExampleError(
                 f"Cannot read {image_path} or {mask_path}: {error}. Unpack the data set again.", "damaged file"

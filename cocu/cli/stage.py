@@ -11,7 +11,7 @@ from typing import Annotated, Literal, cast
 import typer
 
 from cocu.cli.options import DEFAULT, ConfigFiles
-from cocu.config import ONE_LABEL, Config, load
+from cocu.config import Config, load
 from cocu.errors import ConfigError
 from cocu.layout import WEB, Experiment
 from cocu.stamp import Store
@@ -66,7 +66,9 @@ def stage(
     arm: Annotated[str | None, typer.Option(metavar="NAME", help="An arm, or a reference of the tables.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="One of the experiment's seeds.")] = None,
     block: Annotated[int | None, typer.Option(min=0, help="Number of a block of shards, from 0.")] = None,
-    benchmark: Annotated[str | None, typer.Option(metavar="NAME", help="A benchmark.")] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A benchmark; all of them where it is left out.")
+    ] = None,
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Run one stage of an experiment in its folder, results/EXPERIMENT, as the workflow's rules do."""
@@ -185,23 +187,11 @@ def _train(config: Config, at: Experiment, job: Job) -> None:
 
 
 def _evaluate(config: Config, at: Experiment, job: Job) -> None:
-    from cocu.evaluate import stage
+    from cocu.evaluate import job as evaluation
 
-    arm, seed, benchmark = job.text("arm"), job.number("seed"), job.text("benchmark")
-    checkpoint = at.evaluated(arm, seed)
-    stage.run(
-        config,
-        arm=arm,
-        seed=seed,
-        checkpoint=checkpoint,
-        reference=arm if checkpoint is None else None,
-        clip=at.clip if checkpoint is None else None,
-        benchmark=benchmark,
-        val=at.val,
-        test=at.test,
-        one_label=arm == ONE_LABEL,
-        out=at.result(arm, seed, benchmark),
-    )
+    arm = job.text("arm")
+    benchmarks = config.evaluate.benchmarks if job.given["benchmark"] is None else [job.text("benchmark")]
+    evaluation.run(config, arms=at.rows(arm), seed=job.number("seed"), benchmarks=benchmarks)
 
 
 def _report(name: str, config: Config, at: Experiment) -> None:

@@ -7,8 +7,9 @@ take every n-th image each, and their counts are added.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,22 @@ import torch
 from cocu.benchmarks.definitions import Benchmark, read_benchmark
 from cocu.benchmarks.mmseg import Examples
 from cocu.config import Clip, Device, EvaluationConfig, suggest
-from cocu.device import pick_device
+from cocu.device import CPU, pick_device
 from cocu.errors import ConfigError
 from cocu.evaluate.confusion import iou, miou
 from cocu.evaluate.score import Score, added, checked_score, scores
 from cocu.io import file_sha256, write_json
+from cocu.layout import MANIFEST
 from cocu.log import RunCard, say
+from cocu.pairs.images import Normalisation
 from cocu.parallel import in_processes
+from cocu.segment.memory import Memory
 from cocu.segment.segmenter import Segmenter, benchmark_segmenter
+from cocu.segment.zero_shot import SegmentationModel
+from cocu.stamp import Stamp, digest, stamp
 from cocu.weights import WEIGHTS
+
+Loaded = tuple[SegmentationModel, Normalisation, Memory | None]
 
 
 @dataclass(frozen=True)
@@ -37,18 +45,31 @@ class Source:
     checkpoint: Path | None = None
     clip: Clip | None = None
     stand_in: Path | None = None
+    _loaded: dict[torch.device, Loaded] = field(default_factory=dict, compare=False, repr=False)
 
     def segmenter(self, benchmark: Benchmark, device: torch.device) -> Segmenter:
-        """The model, loaded, with the benchmark's words and geometry."""
+        """The model, loaded once a process, with the benchmark's words and geometry."""
+        if device not in self._loaded:
+            self._loaded[device] = self._load(device)
+        return benchmark_segmenter(*self._loaded[device][:2], benchmark, self._loaded[device][2])
+
+    def _load(self, device: torch.device) -> Loaded:
+        model: SegmentationModel
         if self.clip is not None:
             from cocu.clip.dense import load_dense_clip
 
-            clip = load_dense_clip(self.clip, self.stand_in, device)
-            return benchmark_segmenter(clip, clip.normalisation, benchmark)
-        from cocu.model.hub import load_model
+            model = clip = load_dense_clip(self.clip, self.stand_in, device)
+            normalisation = clip.normalisation
+        else:
+            from cocu.model.hub import load_model
 
-        assert self.checkpoint is not None
-        return benchmark_segmenter(*load_model(self.checkpoint, device=device), benchmark)
+            assert self.checkpoint is not None
+            model, normalisation = load_model(self.checkpoint, device=device)
+        # On a GPU it takes longer to bring the windows back and compare them than to look at them again.
+        return model, normalisation, Memory(model) if device == CPU else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_loaded": {}}  # another process loads its own
 
     def weights_sha256(self) -> str:
         """Of which weights the result is: the SHA-256 of a model folder's file, or of the tensors of a CLIP."""
@@ -125,10 +146,33 @@ def run(
     has a val_miou where one was chosen. one_label paints every image with its one best label. Raises `ConfigError`,
     `DataError`, `EnvironmentFault`; `NumericsError` if the metrics disagree.
     """
-    card = RunCard("evaluate", one_label=one_label, limit=config.evaluate.limit)
-    definition, section = read_benchmark(benchmark), config.evaluate
-    source = pick_source(config, checkpoint, reference, clip)
-    weights = source.weights_sha256()
+    source, definition = pick_source(config, checkpoint, reference, clip), read_benchmark(benchmark)
+    row = {"arm": arm, "seed": seed, "weights_sha256": source.weights_sha256()}
+    made_from = inputs(config, definition, val, test, row)
+    found = scored(config, source, definition, val, test, one_label=one_label, row=f"{arm}, seed {seed}")
+    write_json(out, {**row, **found, "stamp": made_from})
+
+
+def inputs(
+    config: EvaluationConfig, definition: Benchmark, val: Path | None, test: Path, row: Mapping[str, Any]
+) -> Stamp:
+    """What a result is made from; `row` says whose it is, and the hash of its weights."""
+    data = files_digest(definition, [folder for folder in (val, test) if folder])
+    return stamp("evaluate", config, {**row, "protocol": definition.protocol_hash(), "data": data})
+
+
+def scored(
+    config: EvaluationConfig,
+    source: Source,
+    definition: Benchmark,
+    val: Path | None,
+    test: Path,
+    *,
+    one_label: bool,
+    row: str,
+) -> dict[str, Any]:
+    """What a result says of the benchmark, its protocol, the counts and how they were made; as `run` does."""
+    card, section = RunCard("evaluate", one_label=one_label, limit=config.evaluate.limit), config.evaluate
     work = Run(source, definition, config.device, section.threads, section.limit, section.processes)
     threshold, val_miou = definition.background_threshold, None
     if val is not None and section.backgrounds and definition.background and not one_label:
@@ -136,9 +180,7 @@ def run(
     score = work.checked(test, None if one_label else threshold)
     percent = [None if np.isnan(v) else float(100 * v) for v in iou(score.counts)]
     result = {
-        "arm": arm,
-        "seed": seed,
-        "benchmark": benchmark,
+        "benchmark": definition.name,
         "miou": miou(score.counts),
         "iou": percent,
         "classes": list(definition.classes),
@@ -148,13 +190,12 @@ def run(
         "protocol": definition.protocol_hash(),
         "images": score.images,
         "unlabelled": len(score.unlabelled),
-        "weights_sha256": weights,
         "card": card.card(),
     }
-    write_json(out, result)
-    say(f"{benchmark}: mIoU {result['miou']:.2f} on {score.images:,} images ({arm}, seed {seed})")
+    say(f"{definition.name}: mIoU {result['miou']:.2f} on {score.images:,} images ({row})")
     if names := score.unlabelled:
-        say(f"{benchmark}: images without a labelled pixel, passed over: {len(names):,}, the first is {names[0]}")
+        say(f"{definition.name}: images without a labelled pixel, passed over: {len(names):,}, the first is {names[0]}")
+    return result
 
 
 def pick_source(
@@ -182,3 +223,20 @@ def choose_background(run: Run, root: Path, candidates: Sequence[float]) -> tupl
     reached = [miou(score.counts) for score in run.thresholds(root, ordered)]
     best = int(np.argmax(reached))
     return ordered[best], reached[best]
+
+
+def files_digest(benchmark: Benchmark, folders: Iterable[Path]) -> str:
+    """Of which files a benchmark's data are: places, sizes and times, not their bytes, which would take minutes.
+
+    A folder that a stage composed has a manifest, which is written anew with it and stands for all files.
+    """
+    facts: list[object] = []
+    for folder in folders:
+        if (folder / MANIFEST).is_file():
+            facts.append((str(folder), file_sha256(folder / MANIFEST)))
+            continue
+        for place in (benchmark.images, benchmark.masks, benchmark.list_file):
+            files = [str(folder / place)] if (folder / place).is_file() else []
+            files += [os.path.join(at, name) for at, _, names in os.walk(folder / place) for name in names]
+            facts += [(file, stat.st_size, stat.st_mtime_ns) for file in sorted(files) for stat in [os.stat(file)]]
+    return digest(facts)

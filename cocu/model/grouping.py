@@ -6,6 +6,8 @@ Source: GroupViT (Xu et al. 2022, arXiv 2202.11094), equations 2 to 4.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +15,7 @@ from torch.nn import functional as F
 from cocu.model.layers import Attention, Block, MixerMlp, Mlp
 from cocu.sections import SegmentResidual
 
+RMS_EPS = 1e-6
 ASSIGN_EPS = 1.0  # added to a segment's size before its patches are averaged; the published checkpoints are made with 1
 
 
@@ -45,21 +48,45 @@ class Assign(nn.Module):
     def forward(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         q, k = self.q(query), self.k(key)
         if self.scale:
-            q, k = (x - x.mean(1, keepdim=True) for x in (q, k))
-            q, k = (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) for x in (q, k))
-            k = k * self.scale
+            q, k = centred(q), centred(k)
+            q = q * InverseRms.apply(q) * self.scale
         # (b, g, n); float32, since one minus a share and plus it again is not one in bfloat16
         logits = (q @ k.transpose(1, 2)).float() * q.shape[-1] ** -0.5
+        if self.scale:
+            logits = logits * InverseRms.apply(k).transpose(1, 2)  # of the keys: here, where they are few numbers
         soft = logits.softmax(1)
         noisy = F.gumbel_softmax(logits, dim=1) if self.gumbel and self.training else soft
         hard = torch.zeros_like(noisy).scatter_(1, noisy.argmax(1, keepdim=True), 1.0)
         weights = hard + noisy - noisy.detach()
         weights = weights / (weights.sum(-1, keepdim=True) + ASSIGN_EPS)
-        return self.out(weights @ self.v(key)), soft.transpose(1, 2)
+        # A mean of projected patches is the projected mean: g rows to project and not n.
+        values = F.linear(weights @ key, self.v.weight) + weights.sum(-1, keepdim=True) * self.v.bias
+        return self.out(values), soft.transpose(1, 2)
+
+
+def centred(x: Tensor) -> Tensor:
+    """x (b, n, d) without its mean over n."""
+    return x + x.sum(1, keepdim=True) * (-1 / x.shape[1])  # with mean(), the gradient would be written out three times
+
+
+class InverseRms(torch.autograd.Function):
+    """1 / RMS over the last axis of x (..., d) -> (..., 1), float32. torch's own gradient passes over x five times."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        inverse = torch.rsqrt(torch.linalg.vector_norm(x.float(), dim=-1, keepdim=True) ** 2 / x.shape[-1] + RMS_EPS)
+        ctx.save_for_backward(x, inverse)
+        return inverse
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        x, inverse = ctx.saved_tensors
+        of_x: Tensor = x * (gradient * inverse**3 * (-1 / x.shape[-1])).to(x.dtype)
+        return of_x
 
 
 class Grouping(nn.Module):
-    """Group tokens (b, t, d) and tokens (b, n, d) -> segments (b, g, d), soft assignment (b, n, g).
+    """Group tokens (b or 1, t, d) and tokens (b, n, d) -> segments (b, g, d), soft assignment (b, n, g).
 
     `residual` is what a segment adds to its patches' mean: its group token after it looked at the image (published), so
     that it can report what other patches show; the token as it was before; or nothing.
@@ -78,7 +105,7 @@ class Grouping(nn.Module):
         self.residual = residual
 
     def forward(self, x: Tensor, group_tokens: Tensor) -> tuple[Tensor, Tensor]:
-        groups = self.norm_post_tokens(self.mlp_inter(self.norm_tokens(group_tokens)))
+        groups = self.norm_post_tokens(self.mlp_inter(self.norm_tokens(group_tokens))).expand(len(x), -1, -1)
         x = self.norm_x(x)
         attended = self.pre_assign(groups, x)
         segments, soft = self.assign(attended, x)
@@ -118,12 +145,11 @@ class GroupingStage(nn.Module):
                 x = layer(x)
             return x, None, None
         n = x.shape[1]
-        tokens = self.group_tokens.expand(len(x), -1, -1)
-        if self.carry is not None:
-            tokens = tokens + self.carry(previous)
-        both = torch.cat([x, tokens], 1)
-        for layer in self.layers:
-            both = layer(both)
-        x, tokens = both[:, :n], both[:, n:]
+        tokens = self.group_tokens if self.carry is None else self.group_tokens + self.carry(previous)
+        if self.layers:  # without them the tokens are the same for all images, and what they become is computed once
+            both = torch.cat([x, tokens.expand(len(x), -1, -1)], 1)
+            for layer in self.layers:
+                both = layer(both)
+            x, tokens = both[:, :n], both[:, n:]
         segments, soft = self.grouping(x, tokens)
         return segments, tokens, soft

@@ -164,7 +164,7 @@ def convolutional_stem(config: Model) -> nn.Module:
     layers: list[nn.Module] = []
     channels = 3
     for out, stride in zip(config.stem_channels, config.stem_strides, strict=True):
-        layers += [nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+        layers += [nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
         channels = out
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 

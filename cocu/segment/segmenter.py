@@ -17,8 +17,19 @@ from torch.nn import functional as F
 
 from cocu.benchmarks.definitions import Benchmark
 from cocu.pairs.images import Normalisation
+from cocu.segment.memory import Memory
 from cocu.segment.windows import cut, rescale, window_corners
-from cocu.segment.zero_shot import Evidence, SegmentationModel, class_logits, joined, look, text_embeddings
+from cocu.segment.zero_shot import (
+    Evidence,
+    Groups,
+    Seen,
+    SegmentationModel,
+    class_logits,
+    joined,
+    see,
+    text_embeddings,
+    weigh,
+)
 
 FORWARD = 2**21  # pixels of windows that go through the model at a time: ten of 448 x 448
 PAINT = 2**19  # pixels of resized images that are painted together: images of 48 pixels by the hundred, of 448 alone
@@ -43,7 +54,8 @@ class Views:
 class Segmenter:
     """A model, the unit embeddings (n, d) of the words to find, and the geometry; see `Benchmark` for the units.
 
-    With a background the labels are 0 for it and i + 1 for word i; without, i for word i.
+    With a background the labels are 0 for it and i + 1 for word i; without, i for word i. memory: where the model's
+    sight of windows is kept for other words; nowhere when it is None.
     """
 
     model: SegmentationModel
@@ -53,6 +65,7 @@ class Segmenter:
     scale: tuple[int, int]
     window: int
     stride: int
+    memory: Memory | None = None
 
     @torch.no_grad()
     def look(self, images: Sequence[npt.NDArray[np.uint8]]) -> Views:
@@ -62,7 +75,7 @@ class Segmenter:
         corners = window_corners(height, width, self.window, self.stride)
         windows = cut(batch, corners, self.window).flatten(0, 1)  # (b v, 3, h, w)
         count = max(1, FORWARD // (windows.shape[-2] * windows.shape[-1]))
-        parts = [look(self.model, part, self.text) for part in torch.split(windows, count)]
+        parts = [weigh(self._see(part), self.model.scale(), self.text) for part in torch.split(windows, count)]
         evidence = joined(parts)
         return Views((images[0].shape[0], images[0].shape[1]), (height, width), corners, evidence)
 
@@ -71,6 +84,11 @@ class Segmenter:
         """Labels (b, H, W) at the original size; the background threshold counts only where there is a background."""
         number = len(views.corners)
         logits = class_logits(views.evidence.scores, threshold if self.background else None)
+        regions = views.evidence.regions
+        if isinstance(regions, Groups) and number == 1 and views.resized == views.original:
+            # Each pixel is as its group is, nothing is averaged or resized: the groups are labelled, few as they are.
+            best = logits.max(-1).indices.gather(1, regions.labels.flatten(1)).reshape(regions.labels.shape)
+            return best.cpu().numpy()
         images = len(logits) // number
         step = max(1, PAINT // (views.resized[0] * views.resized[1]))
         parts = []
@@ -90,6 +108,9 @@ class Segmenter:
         best = words.reshape(-1, len(views.corners), words.shape[-1]).mean(1).argmax(-1) + int(self.background)
         labels: Labels = best[:, None, None].expand(-1, *views.original).cpu().numpy()
         return labels
+
+    def _see(self, windows: Tensor) -> Seen:
+        return see(self.model, windows) if self.memory is None else self.memory.see(windows)
 
     def _normalise(self, images: npt.NDArray[np.uint8]) -> Tensor:
         """(b, H, W, 3) uint8 -> (b, 3, H, W) float32 on the model's device."""
@@ -142,7 +163,9 @@ def active_classes(logits: Tensor) -> Tensor:
     return active.nonzero()[:, 0]
 
 
-def benchmark_segmenter(model: SegmentationModel, normalisation: Normalisation, benchmark: Benchmark) -> Segmenter:
+def benchmark_segmenter(
+    model: SegmentationModel, normalisation: Normalisation, benchmark: Benchmark, memory: Memory | None = None
+) -> Segmenter:
     """The segmenter that follows a benchmark's protocol."""
     return Segmenter(
         model=model,
@@ -152,4 +175,5 @@ def benchmark_segmenter(model: SegmentationModel, normalisation: Normalisation, 
         scale=benchmark.scale,
         window=benchmark.window,
         stride=benchmark.stride,
+        memory=memory,
     )

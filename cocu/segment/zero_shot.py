@@ -96,6 +96,19 @@ class Patches:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """The half of the evidence that knows no words: embedding (b, d) of windows, segments (b, g, d) and their regions.
+
+    damaged: whether the model's maps are not finite.
+    """
+
+    embedding: Tensor
+    segments: Tensor
+    regions: Groups | Patches
+    damaged: bool
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What one forward pass says about b windows, with n words and g regions.
 
@@ -125,26 +138,32 @@ def text_embeddings(model: SegmentationModel, words: Sequence[str], templates: S
 
 
 @torch.no_grad()
-def look(model: SegmentationModel, windows: Tensor, text: Tensor) -> Evidence:
-    """The evidence in normalised windows (b, 3, h, w) for the words whose unit embeddings are text (n, d).
+def see(model: SegmentationModel, windows: Tensor) -> Seen:
+    """The forward pass over normalised windows (b, 3, h, w).
 
     A window whose sides are no multiples of the patch is padded with zeros below and to the right, and its map cropped.
-    Raises `NumericsError` when the model's output is not finite.
     """
     height, width = windows.shape[-2:]
     padded = pad_to_multiple(windows, model.patch_size)
     seen = model.encode_image(padded)
-    scale = model.scale()
+    if seen.maps is None:
+        patches = Patches(seen.grid, (padded.shape[-2], padded.shape[-1]), (height, width))
+        return Seen(seen.embedding, seen.segments, patches, damaged=False)
+    groups = Groups(hard_groups(seen.maps, padded.shape[-2], padded.shape[-1])[:, :height, :width])
+    return Seen(seen.embedding, seen.segments, groups, damaged=not bool(torch.isfinite(seen.maps).all()))
+
+
+@torch.no_grad()
+def weigh(seen: Seen, scale: Tensor, text: Tensor) -> Evidence:
+    """What was seen says of the words whose unit embeddings are text (n, d); `scale` is the model's.
+
+    Raises `NumericsError` when the model's output is not finite.
+    """
     whole = seen.embedding @ text.T * scale
     logits = seen.segments @ text.T * scale
-    regions: Groups | Patches
-    if seen.maps is None:
-        scores = logits.softmax(-1)
-        regions = Patches(seen.grid, (padded.shape[-2], padded.shape[-1]), (height, width))
-    else:
-        scores = group_scores(logits, whole)
-        regions = Groups(hard_groups(seen.maps, padded.shape[-2], padded.shape[-1])[:, :height, :width])
-    if not torch.isfinite(scores).all() or (seen.maps is not None and not torch.isfinite(seen.maps).all()):
+    regions = seen.regions
+    scores = logits.softmax(-1) if isinstance(regions, Patches) else group_scores(logits, whole)
+    if seen.damaged or not torch.isfinite(scores).all():
         raise NumericsError(
             "The model's output for an image is not finite: the checkpoint is damaged or training diverged."
         )

@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
-from PIL import Image
 
 from cocu.config import Augment, Config, Corpus, Train
 from cocu.errors import ConfigError
 from cocu.model.groupvit import GroupViT
-from cocu.train.augment import augmentation, seeded
+from cocu.train.augment import Augmentation
 from cocu.train.optim import adamw, learning_rate
 
-GREY = (128, 128, 128)
+GREY = 128
 
 
 def check_arms(config: Config) -> None:
@@ -60,5 +60,4 @@ def _check_rates(train: Train, corpus: Corpus) -> None:
 
 
 def _augment(augment: Augment, side: int) -> None:
-    with seeded(0):
-        augmentation(augment, side)(Image.new("RGB", (side, side), GREY))
+    Augmentation(augment, side)(np.full((side, side, 3), GREY, np.uint8), seed=0)

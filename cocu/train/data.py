@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -31,9 +30,10 @@ from cocu.pairs.images import decode_image
 from cocu.pairs.reader import ShardReader
 from cocu.pairs.shards import manifest_shards
 from cocu.pairs.tables import Archive, csr, join, keys_sha256, read_archive, read_table
-from cocu.train.augment import augmentation, seeded
+from cocu.train.augment import Augmentation
 
 TOKENIZED = 100_000  # texts whose tokens are kept
+DECODED = 2**28  # bytes of images that a process keeps decoded: those of 38,000 of 48 pixels
 ORDER, SAMPLE = 1, 2  # streams of random numbers that a seed is split into
 
 Sample = tuple[Tensor, Tensor, Tensor, int]
@@ -78,9 +78,10 @@ class Pairs(Dataset[Sample]):
         self.vocabulary, self.seed = vocabulary, seed
         self.prompts = config.train.prompts
         self.tokenizer = Tokenizer(config.model.context_length)
-        self.augment = augmentation(config.train.augment, config.model.image_size)
+        self.augment = Augmentation(config.train.augment, config.model.image_size)
         self.templates = templates(self.prompts.templates)
         self._known: dict[str, Tensor] = {}
+        self._decoded: dict[int, npt.NDArray[np.uint8]] = {}
 
     def __len__(self) -> int:
         return len(self.reader)
@@ -102,15 +103,22 @@ class Pairs(Dataset[Sample]):
             return error
 
     def _pixels(self, i: int, seed: int) -> Tensor:
-        image = Image.fromarray(decode_image(self.reader.image(i), self.reader.key(i)))
+        pixels = self._decode(i)
         try:
-            with seeded(seed):
-                pixels: Tensor = self.augment(image)
+            return self.augment(pixels, seed)
         except Exception as error:  # whatever an operation meets in an odd picture
             raise DataError(
-                f"The image {self.reader.key(i)} of {image.width} x {image.height} pixels cannot be augmented "
+                f"The image {self.reader.key(i)} of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be augmented "
                 f"({error}). Remove the sample from its shard, or change train.augment."
             ) from error
+
+    def _decode(self, i: int) -> npt.NDArray[np.uint8]:
+        """uint8 (H, W, 3); kept where all images of this size together are small, as a little corpus's are."""
+        pixels = self._decoded.get(i)
+        if pixels is None:
+            pixels = decode_image(self.reader.image(i), self.reader.key(i))
+            if pixels.nbytes * len(self) <= DECODED:
+                self._decoded[i] = pixels
         return pixels
 
     def _draw(self, i: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

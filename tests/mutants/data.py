@@ -224,8 +224,8 @@ DATA = (
         ("tests/unit/cli/test_stage.py",),
         ("stage: the arm is not applied", "config.arm(arm),", "config,"),
         ("stage: a block of the archive is the whole", 'None if job.given["block"] is None', "None if True"),
-        ("stage: a reference is a checkpoint", "reference=arm if checkpoint is None else None", "reference=None"),
-        ("stage: no row is of one label", "one_label=arm == ONE_LABEL", "one_label=False"),
+        ("stage: one benchmark is all", 'if job.given["benchmark"] is None', "if True"),
+        ("stage: no row is of one label", "arms=at.rows(arm)", "arms=[arm]"),
         ("stage: what is missing is None", "if value is None:", "if value == 0:"),
     ),
     *changes(

@@ -46,6 +46,8 @@ TRAINING = (
             "x + self.drop_path(self.mlp(self.norm2(x)))",
             "x + self.mlp(self.norm2(x))",
         ),
+        ("layers: few queries lose their scale", "* (d // self.heads) ** -0.5", "* 1.0"),
+        ("layers: few queries without the values' bias", ".reshape(b, n, d) + self.v.bias", ".reshape(b, n, d)"),
         ("layers: texts see what follows", "is_causal=causal", "is_causal=False"),
         (
             "layers: no unit length",
@@ -65,7 +67,10 @@ TRAINING = (
         ("grouping: a soft assignment", "weights = hard + noisy - noisy.detach()", "weights = noisy"),
         ("grouping: no gradient through the choice", "hard + noisy - noisy.detach()", "hard"),
         ("grouping: patches share groups' softmax", "soft = logits.softmax(1)", "soft = logits.softmax(2)"),
-        ("grouping: keys are not scaled", "k = k * self.scale", "k = k"),
+        ("grouping: keys are not scaled", "InverseRms.apply(q) * self.scale", "InverseRms.apply(q)"),
+        ("grouping: keys keep their length", "logits * InverseRms.apply(k).transpose(1, 2)", "logits * 1.0"),
+        ("grouping: a wrong gradient of the length", "gradient * inverse**3", "gradient * inverse**2"),
+        ("grouping: the values' bias counts whole", "+ weights.sum(-1, keepdim=True) * self.v.bias", "+ self.v.bias"),
         ("grouping: sums, not means", "weights / (weights.sum(-1, keepdim=True) + ASSIGN_EPS)", "weights"),
     ),
     *changes(
@@ -226,6 +231,9 @@ TRAINING = (
     *changes(
         "cocu/train/augment.py",
         (f"{TRAIN}/test_augment.py",),
+        ("augment: every seed is upright", "if self._flip and seed % 2 else pixels", "if False else pixels"),
+        ("augment: flips whatever is configured", "self._flip and seed % 2", "seed % 2"),
+        ("augment: the short way for every setting", "if self._flips_alone and pixels", "if pixels"),
         ("augment: no flip", "hflip=0.5 if config.flip else 0.0", "hflip=0.0"),
         ("augment: always flipped", "hflip=0.5 if config.flip else 0.0", "hflip=1.0 if config.flip else 0.0"),
         ("augment: whole images alone", "scale=config.crop_scale", "scale=(1.0, 1.0)"),
@@ -262,6 +270,8 @@ TRAINING = (
             "sorted(manifest_shards(corpus), key=lambda file: file.stem)",
             "manifest_shards(corpus)",
         ),
+        ("data: decoded again and again", "self._decoded[i] = pixels", "pass"),
+        ("data: however large, kept decoded", "if pixels.nbytes * len(self) <= DECODED:", "if True:"),
         ("data: one template", "rng.integers(len(self.templates))", "0"),
         ("data: missing prompts are left empty", "[caption] *", "[0 * caption] *"),
         (

@@ -61,7 +61,7 @@ def test_comments_docstrings_and_layout_are_no_code(package: Path) -> None:
 
     plain = of("class A:\n    def f(self, x):\n        return x + 1\n")
     for same in (
-        '"""What it is."""\nclass A:\n    """Said."""\n\n    def f(self, x):\n        """Done."""\n        return x + 1\n',
+        '"""What."""\nclass A:\n    """Said."""\n\n    def f(self, x):\n        """Done."""\n        return x + 1\n',
         "# why\nclass A:\n    def f(self, x):\n        return (\n            x + 1  # one\n        )\n",
     ):
         assert of(same) == plain

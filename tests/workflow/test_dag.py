@@ -13,11 +13,12 @@ import pytest
 import yaml
 
 from cocu.io import write_text
-from tests.workflow.conftest import Checkout, make_checkout
+from tests.workflow.conftest import Checkout, make_checkout, parse_stats
 
 SMOKE = ("--configfile", "config/smoke.yaml")
 ARCHIVED = 1  # arms of the smoke experiment whose prompts come from the archive
 ARMS, SEEDS, BENCHMARKS = 3, 2, 2
+OTHERS = ARMS - 1  # than the treatment, whose job has a row more
 SHARDS = 2  # of a seed's corpus
 PAPER = ("--configfile", "config/paper.yaml")
 REPORTS = {"tables": 1, "figures": 1, "panel": 1}
@@ -77,7 +78,7 @@ def test_an_edit_in_curation_runs_curation_and_what_follows(done: Checkout) -> N
         "archive": SEEDS,
         "quality": SEEDS,
         "train": ARCHIVED * SEEDS,
-        "evaluate": (ARCHIVED + 1) * SEEDS * BENCHMARKS,  # and one_label, of the treatment
+        "evaluate_treatment": ARCHIVED * SEEDS,
         **REPORTS,
     }
 
@@ -107,7 +108,8 @@ def test_a_seed_more_runs_that_seed_and_the_comparison(done: Checkout) -> None:
         "oracle": 1,
         "quality": 1,
         "train": ARMS,
-        "evaluate": (ARMS + 1) * BENCHMARKS,
+        "evaluate": OTHERS,
+        "evaluate_treatment": 1,
         "tables": 1,
         "figures": 1,
     }
@@ -122,7 +124,7 @@ def test_archives_of_many_shards_are_made_block_by_block(done: Checkout) -> None
 def test_an_arm_that_curates_adds_its_archives_and_embeds_nothing(done: Checkout) -> None:
     four = {"curate": {"search": {"neighbours": 4}}, "train": {"prompts": {"source": "archive"}}}
     over = {"run_arms": ["groupvit", "cocu", "oracle", "four"], "arms": {"four": four}}
-    alone = {"train": SEEDS, "evaluate": SEEDS * BENCHMARKS, "tables": 1, "figures": 1}
+    alone = {"train": SEEDS, "evaluate": SEEDS, "tables": 1, "figures": 1}
     assert done.planned(*overlay(done, over)) == {"archive": SEEDS, **alone}
     twice = {**over, "run_arms": [*over["run_arms"], "same"], "arms": {"four": four, "same": four}}
     assert done.planned(*overlay(done, twice))["archive"] == SEEDS
@@ -156,7 +158,8 @@ def test_a_docstring_runs_nothing_and_a_line_of_the_search_the_archives(done: Ch
 def test_a_learning_rate_runs_training_and_what_follows(done: Checkout) -> None:
     assert done.planned(*overlay(done, {"train": {"lr": 0.5}})) == {
         "train": ARMS * SEEDS,
-        "evaluate": (ARMS + 1) * SEEDS * BENCHMARKS,
+        "evaluate": OTHERS * SEEDS,
+        "evaluate_treatment": SEEDS,
         **REPORTS,
     }
 
@@ -165,7 +168,7 @@ def test_an_override_runs_its_arm_alone(done: Checkout) -> None:
     over = {"arms": {"oracle": {"train": {"lr": 0.5}}}}
     assert done.planned(*overlay(done, over)) == {
         "train": SEEDS,
-        "evaluate": SEEDS * BENCHMARKS,
+        "evaluate": SEEDS,
         "tables": 1,
         "figures": 1,
     }
@@ -178,7 +181,7 @@ def test_a_new_arm_runs_alone(done: Checkout) -> None:
     }
     assert done.planned(*overlay(done, over)) == {
         "train": SEEDS,
-        "evaluate": SEEDS * BENCHMARKS,
+        "evaluate": SEEDS,
         "tables": 1,
         "figures": 1,
     }
@@ -190,7 +193,7 @@ def test_a_reference_more_is_evaluated_alone(done: Checkout) -> None:
         (done.root / "config" / name).touch()
     assert done.planned(*overlay(done, over)) == {
         "import_checkpoint": 1,
-        "evaluate": 2 * BENCHMARKS,
+        "evaluate": 2,
         "tables": 1,
         "figures": 1,
     }
@@ -199,7 +202,8 @@ def test_a_reference_more_is_evaluated_alone(done: Checkout) -> None:
 def test_more_test_images_run_the_evaluation_but_no_training(done: Checkout) -> None:
     assert done.planned(*overlay(done, {"corpus": {"mini": {"test_images": 17}}})) == {
         "benchmarks": 1,
-        "evaluate": ((ARMS + 1) * SEEDS + 1) * BENCHMARKS,  # and the reference
+        "evaluate": OTHERS * SEEDS + 1,  # and the reference
+        "evaluate_treatment": SEEDS,
         **REPORTS,
     }
 
@@ -207,7 +211,17 @@ def test_more_test_images_run_the_evaluation_but_no_training(done: Checkout) -> 
 def test_another_protocol_runs_that_benchmark_alone(done: Checkout) -> None:
     file = done.root / "cocu/benchmarks/shipped/mini_voc.yaml"
     file.write_text(file.read_text().replace("stride: 24", "stride: 48"))
-    assert done.planned(*SMOKE) == {"evaluate": (ARMS + 1) * SEEDS + 1, **REPORTS}
+    # a job of all benchmarks is run again, and takes the others' results from where it kept them
+    assert done.planned(*SMOKE) == {"evaluate": OTHERS * SEEDS + 1, "evaluate_treatment": SEEDS, **REPORTS}
+
+
+def test_a_benchmark_can_be_a_job_of_its_own(done: Checkout) -> None:
+    each = {"evaluate": {"job": "benchmark"}}
+    file = done.root / "cocu/benchmarks/shipped/mini_voc.yaml"
+    file.write_text(file.read_text().replace("stride: 24", "stride: 48"))
+    said = done.snakemake("-n", *overlay(done, each), "--forcerun", "evaluate", "evaluate_treatment")
+    assert parse_stats(said)["evaluate"] == (OTHERS * SEEDS + 1) * BENCHMARKS
+    assert parse_stats(said)["evaluate_treatment"] == SEEDS * BENCHMARKS
 
 
 @pytest.mark.parametrize(
@@ -224,7 +238,8 @@ def test_the_dag_is_visible_without_the_data(done: Checkout, name: str, blocks: 
         **{f"archive_{block}": 1 for block in range(blocks)},
         "archive": 1,
         "train": arms * 3,
-        "evaluate": ((arms + 1) * 3 + 3) * 8,
+        "evaluate": ((arms - 1) * 3 + 3) * 8,
+        "evaluate_treatment": 3 * 8,
         "import_checkpoint": 2,  # the published ones; CLIP is the third
         **REPORTS,
     }
@@ -244,11 +259,11 @@ def reserved(checkout: Checkout, *arguments: str) -> dict[str, int]:
 
 def test_a_job_asks_for_the_gpus_that_it_uses(done: Checkout) -> None:
     """The stand-in CLIP and what it embeds stay on the CPU, as does the panel."""
-    trained = {"train": 1, "evaluate": 1}
+    trained = {"train": 1, "evaluate": 1, "evaluate_treatment": 1}
     searched = {"archive": 1}
     assert reserved(done, *SMOKE) == trained | searched
     over = {"curate": {"search": {"index": "lists"}}, "evaluate": {"processes": 4}}
-    assert reserved(done, *overlay(done, over)) == trained | {"evaluate": 4}
+    assert reserved(done, *overlay(done, over)) == trained | {"evaluate": 4, "evaluate_treatment": 4}
     # where blocks make embeddings and archive, the last job only lists them
     blocks = {f"{stage}_{block}": 1 for stage in ("embed", "archive") for block in range(11)}
     assert reserved(done, *PAPER, "config/cc3m.yaml") == trained | blocks | {"embed_vocabulary": 1}

@@ -166,12 +166,12 @@ def prompts(wildcards):
     return folder / layout.MANIFEST if folder else []
 
 
-def model(wildcards):
+def model(arm, seed):
     """The files of the model behind a row of the tables; of a CLIP, the stand-in's manifest or nothing."""
-    folder = AT.evaluated(wildcards.arm, wildcards.seed)
+    folder = AT.evaluated(arm, seed)
     if folder:
         return layout.model_files(folder)
-    return stand_in() if CFG.references[wildcards.arm].clip == "stand-in" else []
+    return stand_in() if CFG.references[arm].clip == "stand-in" else []
 
 
 def table(name):

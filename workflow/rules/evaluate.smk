@@ -3,34 +3,53 @@
 MINI_BENCHMARKS = [AT.benchmarks(split) for split in ("val", "test")] if MINI else []
 
 
-# A reference has no seeds: its one result stands at seed 0.
-rule evaluate:
-    input:
-        model=model,
-        data=MINI_BENCHMARKS,
-    output:
-        result=AT.result("{arm}", "{seed}", "{benchmark}"),
-    log:
-        AT.log("evaluate/{arm}/{seed}/{benchmark}"),
-    benchmark:
-        AT.time("evaluate/{arm}/{seed}/{benchmark}")
-    conda:
-        ENV
-    threads: CFG.evaluate.threads * CFG.evaluate.processes
-    resources:
-        **needs((3000, 16000), (20, 240), gpu=gpus(CFG.evaluate.processes)),
-    params:
-        config=CONFIG,
-        made=made("evaluate"),
-        reference=lambda wildcards: (
-            CFG.references[wildcards.arm].model_dump_json() if wildcards.arm in CFG.references else ""
-        ),
-        protocol=lambda wildcards: PROTOCOLS[wildcards.benchmark],
-    message:
-        "{wildcards.benchmark} by {wildcards.arm}, seed {wildcards.seed}"
-    shell:
-        "cocu stage evaluate --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed}"
-        " --benchmark {wildcards.benchmark} > {log} 2>&1"
+TREATMENT = CFG.report.treatment
+TOGETHER = CFG.evaluate.job == "model"  # whether a job takes all benchmarks, and loads its model once for them
+BENCHMARKS = CFG.evaluate.benchmarks if TOGETHER else ["{benchmark}"]
+EACH = "" if TOGETHER else "/{benchmark}"
+
+
+def evaluated_arm(wildcards):
+    """The arm or reference whose model a job evaluates."""
+    return wildcards.get("arm", TREATMENT)
+
+
+# A reference has no seeds: its one result stands at seed 0. The treatment's job has a row more, one label an image.
+for ARM in ("{arm}", TREATMENT):
+
+    rule:
+        name:
+            "evaluate" if ARM == "{arm}" else "evaluate_treatment"
+        input:
+            model=lambda wildcards: model(evaluated_arm(wildcards), wildcards.seed),
+            data=MINI_BENCHMARKS,
+        output:
+            [AT.result(row, "{seed}", name) for row in AT.rows(ARM) for name in BENCHMARKS],
+        log:
+            AT.log(f"evaluate/{ARM}/{{seed}}{EACH}"),
+        benchmark:
+            AT.time(f"evaluate/{ARM}/{{seed}}{EACH}")
+        wildcard_constraints:
+            arm="|".join(arm for arm in [*CFG.arms, *CFG.references] if arm != TREATMENT),
+        conda:
+            ENV
+        threads: CFG.evaluate.threads * CFG.evaluate.processes
+        resources:
+            **needs((3000, 16000), (20 * len(BENCHMARKS), 240 * len(BENCHMARKS)), gpu=gpus(CFG.evaluate.processes)),
+        params:
+            config=CONFIG,
+            arm=evaluated_arm,
+            only="" if TOGETHER else "--benchmark {benchmark}",
+            made=made("evaluate"),
+            reference=lambda wildcards: (
+                CFG.references[wildcards.arm].model_dump_json() if evaluated_arm(wildcards) in CFG.references else ""
+            ),
+            protocol=lambda wildcards: [PROTOCOLS[name.format(**wildcards)] for name in BENCHMARKS],
+        message:
+            "benchmarks by {params.arm}, seed {wildcards.seed}"
+        shell:
+            "cocu stage evaluate --config {params.config} --arm {params.arm} --seed {wildcards.seed}"
+            " {params.only} > {log} 2>&1"
 
 
 rule import_checkpoint:

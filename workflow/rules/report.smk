@@ -1,9 +1,9 @@
 # Tables and figures of the whole experiment: every arm, seed and benchmark.
 
-EVALUATED = rules.evaluate.output.result
+RESULT = AT.result("{arm}", "{seed}", "{benchmark}")
 METRICS = [
-    *expand(EVALUATED, arm=[*CFG.arms, settings.ONE_LABEL], seed=CFG.seeds, benchmark=CFG.evaluate.benchmarks),
-    *expand(EVALUATED, arm=[*CFG.references], seed=0, benchmark=CFG.evaluate.benchmarks),
+    *expand(RESULT, arm=[*CFG.arms, settings.ONE_LABEL], seed=CFG.seeds, benchmark=CFG.evaluate.benchmarks),
+    *expand(RESULT, arm=[*CFG.references], seed=0, benchmark=CFG.evaluate.benchmarks),
 ]
 SIDES = [CFG.report.baseline, CFG.report.treatment]
 CURVES = [AT.checkpoint(arm, seed) / layout.CURVE for arm in CFG.arms for seed in CFG.seeds]
@@ -64,7 +64,7 @@ rule figures:
 rule panel:
     input:
         # the first seed of both sides of the comparison
-        metrics=expand(EVALUATED, arm=SIDES, seed=CFG.seeds[0], benchmark=CFG.evaluate.benchmarks),
+        metrics=expand(RESULT, arm=SIDES, seed=CFG.seeds[0], benchmark=CFG.evaluate.benchmarks),
         models=[layout.model_files(AT.checkpoint(arm, CFG.seeds[0])) for arm in SIDES],
         data=MINI_BENCHMARKS,
     output:

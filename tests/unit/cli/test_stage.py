@@ -45,23 +45,14 @@ def test_an_arm_trains_on_its_seeds_corpus_with_its_prompts(monkeypatch: pytest.
     assert found["captions"] == Path("results/cc3m/curation/cc3m/captions")
 
 
-@pytest.mark.parametrize(
-    ("arm", "seed", "checkpoint", "clip", "one_label"),
-    [
-        ("groupvit", 2, MINI / "checkpoints/groupvit/2", None, False),
-        ("one_label", 2, MINI / "checkpoints/cocu/2", None, True),
-        ("clip", 0, None, MINI / "clip", False),
-    ],
-)
-def test_a_row_is_evaluated_from_what_is_behind_it(
-    monkeypatch: pytest.MonkeyPatch, arm: str, seed: int, checkpoint: Path | None, clip: Path | None, one_label: bool
-) -> None:
-    keys = ("--arm", arm, "--seed", seed, "--benchmark", "mini_voc")
-    found = seen(monkeypatch, "cocu.evaluate.stage", "evaluate", *BASE, *keys)
-    assert (found["checkpoint"], found["clip"], found["one_label"]) == (checkpoint, clip, one_label)
-    assert found["reference"] == (arm if checkpoint is None else None)
-    assert (found["test"], found["val"]) == (MINI / "benchmarks/test", MINI / "benchmarks/val")
-    assert found["out"] == MINI / f"metrics/{arm}/{seed}/mini_voc.json"
+def test_a_model_is_evaluated_on_all_benchmarks_or_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = seen(monkeypatch, "cocu.evaluate.job", "evaluate", *BASE, "--arm", "cocu", "--seed", 2)
+    config = found.pop("config")
+    assert found == {"arms": ["cocu", "one_label"], "seed": 2, "benchmarks": config.evaluate.benchmarks}
+    found = seen(
+        monkeypatch, "cocu.evaluate.job", "evaluate", *BASE, "--arm", "clip", "--seed", 0, "--benchmark", "mini_voc"
+    )
+    assert (found["arms"], found["benchmarks"]) == (["clip"], ["mini_voc"])
 
 
 def test_shards_are_verified_and_a_mini_corpus_is_composed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +77,7 @@ def test_an_archive_is_made_whole_or_by_the_block(monkeypatch: pytest.MonkeyPatc
     [
         (("train", "--seed", 1), "train needs --arm"),
         (("embed", "--corpus", "train0"), "embed needs --block"),
-        (("evaluate", "--arm", "cocu", "--seed", 1), "evaluate needs --benchmark"),
+        (("evaluate", "--arm", "cocu"), "evaluate needs --seed"),
         (("benchmarks",), "benchmarks needs --split"),
     ],
 )

@@ -16,7 +16,7 @@ from cocu.clip.encoder import load_encoder
 from cocu.config import Clip
 from cocu.errors import ConfigError
 from cocu.pairs.images import OPENAI
-from cocu.segment.zero_shot import Patches, look
+from cocu.segment.zero_shot import Patches, see, weigh
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 VIT = {"layers": 2, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32}
@@ -113,7 +113,7 @@ def test_scores_are_a_softmax_over_all_words_without_a_top_five() -> None:
     model.model.logit_scale.fill_(20.0)  # CLIP's factor is at most 100
     text = F.normalize(torch.randn(7, 24), dim=-1)
     windows = torch.randn(2, 3, 30, 32)
-    evidence = look(model, windows, text)
+    evidence = weigh(see(model, windows), model.scale(), text)
     padded = F.pad(windows, (0, 0, 0, 2))
     expected = (100 * model.encode_image(padded).segments @ text.T).softmax(-1)
     torch.testing.assert_close(evidence.scores, expected)

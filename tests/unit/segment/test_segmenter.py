@@ -32,6 +32,21 @@ def test_labels_are_at_the_original_size_and_place(
     ]  # resized to 16 x 32: three windows
     assert labels.shape == (64, 128) and labels.dtype == np.int64
     assert (labels[:, :56] == 1).all() and (labels[:, 72:] == 3).all()
+    square = segmenter.segment(segmenter.look([halves(BIRD, DOG, 64, 64)]), 0.5)[0]  # one window of 16 x 16
+    assert square.shape == (64, 64) and (square[:, :24] == 1).all() and (square[:, 40:] == 3).all()
+
+
+def test_one_window_of_an_image_at_its_size_is_labelled_as_if_it_were_painted(
+    model: Any, normalisation: Any, benchmark_of: Callable[..., Benchmark]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    for background in (True, False):
+        words = ("bird", "cat", "dog")
+        fields = {} if background else {"background": False, "classes": words, "prompts": words}
+        segmenter = benchmark_segmenter(model, normalisation, benchmark_of(**fields))
+        views = segmenter.look(list(noise))
+        logits = module.class_logits(views.evidence.scores, 0.5 if background else None)
+        assert np.array_equal(segmenter.segment(views, 0.5), best_classes(views, slice(0, 3), logits).numpy())
 
 
 def test_the_model_sees_normalised_rgb(model: Any, benchmark_of: Callable[..., Benchmark]) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cocu.errors import NumericsError
-from cocu.segment.zero_shot import Groups, Patches, hard_groups, look, text_embeddings
+from cocu.segment.zero_shot import Groups, Patches, hard_groups, see, text_embeddings, weigh
 
 
 def test_text_embeddings_are_averaged_over_templates_then_normalised(model: Any) -> None:
@@ -46,7 +46,7 @@ def test_between_the_centres_of_patches_logits_are_interpolated_and_padding_is_c
 def test_a_window_that_is_no_multiple_of_the_patch_keeps_its_size(model: Any) -> None:
     window = torch.zeros(1, 3, 6, 9)
     window[:, 0] = 1
-    evidence = look(model, window, torch.eye(4)[:3])
+    evidence = weigh(see(model, window), model.scale(), torch.eye(4)[:3])
     assert evidence.regions.labels.shape == (1, 6, 9)
     assert (evidence.regions.labels[0, :4, :8] == 0).all()
 
@@ -57,7 +57,14 @@ def test_padding_takes_no_part_of_the_window(model: Any) -> None:
     window = torch.zeros(1, 3, 4, 6)
     window[:, 0, :, :4] = 1
     window[:, 2, :, 4:] = 1
-    assert look(model, window, torch.eye(4)[:3]).regions.labels[0, 2].tolist() == [0, 0, 0, 0, 2, 2]
+    assert weigh(see(model, window), model.scale(), torch.eye(4)[:3]).regions.labels[0, 2].tolist() == [
+        0,
+        0,
+        0,
+        0,
+        2,
+        2,
+    ]
 
 
 @torch.no_grad()
@@ -65,7 +72,7 @@ def test_scores_are_those_of_similarities_times_the_models_scale(model: Any) -> 
     generator = torch.Generator().manual_seed(1)
     windows = torch.rand(2, 3, 8, 12, generator=generator)
     text = torch.nn.functional.normalize(torch.randn(7, 4, generator=generator), dim=-1)
-    evidence, seen = look(model, windows, text), model.encode_image(windows)
+    evidence, seen = weigh(see(model, windows), model.scale(), text), model.encode_image(windows)
     words = torch.stack([(10 * (text @ embedding)).softmax(0) for embedding in seen.embedding])
     torch.testing.assert_close(evidence.words, words)
     for b in range(2):
@@ -79,4 +86,4 @@ def test_scores_are_those_of_similarities_times_the_models_scale(model: Any) -> 
 
 def test_an_output_that_is_not_finite_is_refused(model: Any) -> None:
     with pytest.raises(NumericsError, match="not finite"):
-        look(model, torch.full((1, 3, 8, 8), torch.nan), torch.eye(4)[:3])
+        weigh(see(model, torch.full((1, 3, 8, 8), torch.nan)), model.scale(), torch.eye(4)[:3])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from cocu.config import Config, load, merge, validate
 from cocu.errors import ConfigError
@@ -128,13 +128,13 @@ def test_an_augmentation_that_cannot_run_is_told_with_the_arm_s_name() -> None:
 
 def test_every_arm_that_cannot_be_trained_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(augment: object, side: int) -> Any:
-        def apply(image: Image.Image) -> None:
-            assert image.size == (side, side) == (32, 32)
+        def apply(pixels: np.ndarray, seed: int) -> None:
+            assert pixels.shape == (side, side, 3) == (32, 32, 3)
             raise RuntimeError
 
         return apply
 
-    monkeypatch.setattr(check, "augmentation", fail)
+    monkeypatch.setattr(check, "Augmentation", fail)
     assert [line.split(" with")[0] for line in message(changed()).splitlines()] == [
         "arm 'groupvit' cannot be trained",
         "arm 'cocu' cannot be trained",

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from cocu.config import Config, load
 from cocu.errors import DataError, EnvironmentFault
@@ -188,7 +187,7 @@ def spoil(files: Files, row: int) -> None:
     path.write_bytes(content)
 
 
-def fail(image: Image.Image) -> torch.Tensor:
+def fail(pixels: np.ndarray, seed: int) -> torch.Tensor:
     raise ZeroDivisionError("an odd picture")
 
 
@@ -230,3 +229,18 @@ def test_tokens_of_a_text_are_kept_and_not_without_end(tmp_path: Path, monkeypat
         tokens = pairs._tokens(text)
         assert len(pairs._known) <= 3
     assert torch.equal(tokens, expected)
+
+
+@pytest.mark.parametrize(("room", "decoded"), [(24 * 32 * 32 * 3, 1), (24 * 32 * 32 * 3 - 1, 3)])
+def test_a_small_corpus_is_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, decoded: int
+) -> None:
+    files = make_files(tmp_path)
+    pairs = load_pairs(tiny_config(), 1, files.corpus, files.captions, None)
+    monkeypatch.setattr(data, "DECODED", room)
+    asked: list[str] = []
+    decode = data.decode_image
+    monkeypatch.setattr(data, "decode_image", lambda content, key: asked.append(key) or decode(content, key))
+    samples = [pairs[(0, 7)] for _ in range(3)]
+    assert asked == [pairs.reader.key(7)] * decoded
+    assert all(torch.equal(sample[0], samples[0][0]) for sample in samples)
