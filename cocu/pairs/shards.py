@@ -97,7 +97,9 @@ def index_shard(path: Path, skipped: Set[str] = frozenset()) -> ShardIndex:
     found: dict[str, dict[str, tarfile.TarInfo]] = {}
     other = 0
     for member in members(path):
-        kind, name = ("", "") if member.name in skipped else classify(path, member)
+        if member.name in skipped:
+            continue
+        kind, name = classify(path, member)
         if not kind or name in skipped:
             other += not kind and not member.isdir()
             continue

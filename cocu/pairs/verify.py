@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from cocu.config import Corpus as Section
 from cocu.config import DataConfig
+from cocu.data_sections import is_remote
 from cocu.errors import DataError
 from cocu.io import file_sha256, write_json, write_text
 from cocu.layout import Corpus, side_car
@@ -55,7 +56,8 @@ def run(config: DataConfig, *, corpus: str, out: Corpus, copies: Path) -> None:
 
 def inputs(config: DataConfig) -> Stamp:
     """What a corpus is made from, known without reading the shards."""
-    return stamp("corpus", config, {"shards": file_facts(config.corpus.addresses())})
+    files = [address for address in config.corpus.addresses() if not is_remote(address)]
+    return stamp("corpus", config, {"shards": file_facts(files)})
 
 
 def shard_files(settings: Section, copies: Path) -> list[tuple[str, Path]]:

@@ -11,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cocu.concepts import captions
-from cocu.config import Config, DataConfig, validate_part
 from cocu.errors import DataError
 from cocu.io import read_json
+from cocu.layout import Corpus, side_car
 from cocu.pairs import verify
-from cocu.pairs.shards import END_OF_ARCHIVE, manifest_shards, read_pairs, write_shard
+from cocu.pairs.index import read_pairs
+from cocu.pairs.shards import END_OF_ARCHIVE, manifest_shards, write_shard
+from cocu.pairs.tables import CAPTIONS, read_table
+from tests.unit.pairs.conftest import data_sets, indexed
 from tests.unit.pairs.test_shards import jpeg
 
 SAMPLES = 10
@@ -31,9 +34,11 @@ def whole() -> bytes:
             return path.read_bytes()[: tar.offset + END_OF_ARCHIVE]  # without padding, which may be cut
 
 
-def config_of(shards: str, *, lenient: bool, max_bad: float = 0.5) -> Config:
-    corpus = {"kind": "shards", "name": "c", "shards": shards, "lenient": lenient, "max_bad": max_bad}
-    return validate_part(DataConfig, {"corpus": corpus, "clip": {"model": "ViT-B-16", "pretrained": "openai"}})
+def look(out: Path, shards: str, *, lenient: bool = True, max_bad: float = 0.5) -> Path:
+    """The manifest of the set `s`, below the folder `out`."""
+    corpus, config = Corpus(out), data_sets({"s": shards}, lenient=lenient, max_bad=max_bad)
+    verify.run(config, corpus="c", out=corpus, copies=out / "copies")
+    return corpus.manifest
 
 
 @settings(max_examples=60, deadline=None)
@@ -45,18 +50,17 @@ def test_no_cut_gives_a_part_of_a_shard(cut: int) -> None:
         (folder / "cut.tar").write_bytes(whole()[:cut])
         pattern = f"{folder}/{{sound,cut}}.tar"
         try:
-            verify.run(config_of(pattern, lenient=False), corpus="c", out=folder / "strict")
+            look(folder / "strict", pattern, lenient=False)
         except DataError as error:
             assert error.exit_code == 3 and "cut.tar" in str(error)
         else:
             raise AssertionError(f"cut at byte {cut}, the shard passed")
         assert not (folder / "strict/manifest.json").exists()
-        verify.run(config_of(pattern, lenient=True), corpus="c", out=folder / "lenient")
-        counts = read_json(folder / "lenient/manifest.json")["counts"]
+        manifest = look(folder / "lenient", pattern)
+        counts = read_json(manifest)["counts"]
         assert (counts["pairs"], counts["bad_shards"]) == (SAMPLES, 1)
-        shards = manifest_shards(folder / "lenient/manifest.json")
-        assert [shard.stem for shard in shards] == ["sound"]
-        assert len(list(read_pairs(shards[0].path, "c", shards[0].skipped))) == SAMPLES
+        shards = manifest_shards(manifest)
+        assert [(shard.shard, len(list(read_pairs(shard)))) for shard in shards] == [("s/sound", SAMPLES), ("s/cut", 0)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -69,10 +73,11 @@ def test_a_changed_byte_never_shifts_a_caption(place: int, change: int) -> None:
         data[place] ^= change
         (folder / "sound.tar").write_bytes(whole())
         (folder / "odd.tar").write_bytes(data)
-        verify.run(config_of(f"{folder}/{{sound,odd}}.tar", lenient=True, max_bad=0.6), corpus="c", out=folder / "out")
-        given_pairs = {pair.key[-3:]: (pair.image, pair.caption) for pair in read_pairs(folder / "sound.tar", "c")}
-        for shard in manifest_shards(folder / "out/manifest.json"):
-            pairs = list(read_pairs(shard.path, "c", shard.skipped))
+        manifest = look(folder / "out", f"{folder}/{{sound,odd}}.tar", max_bad=0.6)
+        sound = indexed(folder / "sound.tar", "s/sound")
+        given_pairs = {pair.key[-3:]: (pair.image, pair.caption) for pair in read_pairs(sound)}
+        for shard in manifest_shards(manifest):
+            pairs = list(read_pairs(shard))
             assert len(pairs) == shard.samples
             for pair in pairs:
                 image, caption = given_pairs.get(pair.key.rsplit("/", 1)[1], (b"", ""))
@@ -82,9 +87,25 @@ def test_a_changed_byte_never_shifts_a_caption(place: int, change: int) -> None:
 def test_curation_leaves_out_what_was_set_aside(tmp_path: Path) -> None:
     samples = [(f"{i:03}", jpeg(i) if i != 3 else b"no image", f"a cat and a dog {i}") for i in range(40)]
     write_shard(tmp_path / "0.tar", samples)
-    config = config_of(f"{tmp_path}/0.tar", lenient=True, max_bad=0.05)
-    verify.run(config, corpus="c", out=tmp_path)
-    shard = manifest_shards(tmp_path / "manifest.json")[0]
-    table = captions.clean_captions(shard, "c").to_pylist()
-    assert [row["key"] for row in table] == [f"c/0/{name}" for name, _, _ in samples if name != "003"]
+    shard = manifest_shards(look(tmp_path / "out", f"{tmp_path}/0.tar", max_bad=0.05))[0]
+    table = captions.clean_captions(shard).to_pylist()
+    assert [row["key"] for row in table] == [f"s/0/{name}" for name, _, _ in samples if name != "003"]
     assert all(row["caption"].endswith(str(int(row["key"][-3:]))) for row in table)
+
+
+def test_a_damaged_shard_has_captions_without_rows(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        write_shard(tmp_path / folder / "0.tar", ((f"{i}", jpeg(i), f"a cat and a dog {i}") for i in range(20)))
+    write_shard(tmp_path / "b" / "1.tar", ((f"{i}", jpeg(i), "a cat") for i in range(20)))
+    (tmp_path / "b" / "0.tar").write_bytes((tmp_path / "b" / "0.tar").read_bytes()[:5000])
+    config = data_sets({"a": f"{tmp_path}/a/0.tar", "b": f"{tmp_path}/b/{{0..1}}.tar"}, lenient=True, max_bad=0.5)
+    corpus = Corpus(tmp_path / "corpus")
+    verify.run(config, corpus="c", out=corpus, copies=tmp_path / "copies")
+    captions.run(config, corpus=corpus.manifest, out=tmp_path / "captions")
+    described, counts = read_json(tmp_path / "captions/manifest.json"), read_json(corpus.manifest)["counts"]
+    rows = {shard["shard"]: shard["rows"] for shard in described["shards"]}
+    assert rows == {"a/0": 20, "b/0": 0, "b/1": 20}
+    assert described["counts"]["pairs"] == counts["pairs"] == sum(rows.values())
+    assert described["counts"]["concepts"] == 2 * 20 + 20
+    table = read_table(side_car(tmp_path / "captions", "b/0"), CAPTIONS.names)
+    assert table.num_rows == 0 and table.schema.equals(CAPTIONS)

@@ -10,7 +10,8 @@ from cocu.errors import DataError
 from cocu.pairs import images
 from cocu.pairs.quarantine import Inspection, check_share, inspect_shard
 from cocu.pairs.reader import ShardReader
-from cocu.pairs.shards import ShardFile, index_shard
+from cocu.pairs.shards import index_shard
+from tests.unit.pairs.conftest import indexed
 from tests.unit.pairs.test_shards import jpeg
 
 GOOD = jpeg(size=(20, 20))
@@ -53,7 +54,7 @@ def test_images_and_captions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     }
     members = [pair for name, data in pictures.items() for pair in ((f"{name}.jpg", data), (f"{name}.txt", b"a cat"))]
     members += [pair for name, text in captions.items() for pair in ((f"{name}.jpg", GOOD), (f"{name}.txt", text))]
-    found = inspect_shard(write(tmp_path / "s.tar", *members), "c", threads=2)
+    found = inspect_shard(write(tmp_path / "s.tar", *members), "c/s", threads=2)
     assert list(found.broken) == ["cut", "empty", "large", "bytes"]
     assert found.good == 7 and not found.damage
     assert "cannot be decoded" in found.broken["cut"] and "pixels" in found.broken["large"]
@@ -67,19 +68,19 @@ def test_hostile_and_incomplete_members(tmp_path: Path) -> None:
         *[("e.jpg", GOOD), ("f.txt", b"f"), ("g.jpg", GOOD), ("g.txt", b"1"), ("g.txt", b"2"), ("g.json", b"{}")],
         *[("h.jpg", GOOD), ("h.txt", b"h"), ("h\n.jpg", GOOD)],
     )
-    found = inspect_shard(path, "c", threads=1)
+    found = inspect_shard(path, "c/s", threads=1)
     assert found.good == 2 and found.other == 1
     assert set(found.broken) == {"../b.jpg", "/tmp/c.txt", "d.jpg", "h\n.jpg", "e", "f", "g"}
     assert found.broken["e"] == "text missing" and found.broken["f"] == "image missing"
-    skipped = frozenset(found.broken)
-    assert index_shard(path, skipped).names == ("a", "h")
-    reader = ShardReader([ShardFile(path, "s", 2, "", skipped)], "c")
+    index = index_shard(path, found.broken.keys())
+    assert (index.names.to_pylist(), index.other) == (["a", "h"], found.other)
+    reader = ShardReader([indexed(path, "c/s", found.broken.keys())])
     assert [(reader.key(i), reader.caption(i)) for i in range(2)] == [("c/s/a", "a"), ("c/s/h", "h")]
 
 
 def test_shards_without_a_sound_sample(tmp_path: Path) -> None:
     for members in ([("a.jpg", b"none"), ("a.txt", b"a")], [("a.jpg", GOOD)], [("notes.md", b"x")]):
-        assert inspect_shard(write(tmp_path / "s.tar", *members), "c", threads=1).damage == "no sample of it is sound"
+        assert inspect_shard(write(tmp_path / "s.tar", *members), "c/s", threads=1).damage == "no sample of it is sound"
 
 
 def test_a_lost_shard_counts_as_many_as_a_sound_one_holds() -> None:

@@ -1,4 +1,4 @@
-"""Random access to shards: the same pairs as the strict reader's, by number."""
+"""Random access to shards: the same pairs as those read in order, by number."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 from cocu.errors import DataError
 from cocu.pairs import reader, shards
+from cocu.pairs.index import read_pairs
+from tests.unit.pairs.conftest import indexed
 
 SAMPLES = [(f"{i:07d}", bytes([i]) * (300 + 400 * i), f"a photo of étoile {i}") for i in range(4)]
 
@@ -25,9 +27,9 @@ def test_pairs_across_shards_survive_pickling(shard: Path, tmp_path: Path) -> No
     shards.write_shard(other, [("z", b"last", "the end")])
     third = tmp_path / "00005.tar"
     shards.write_shard(third, [("x", b"after it", "more"), ("y", b"and on", "still more")])
-    files = [shards.ShardFile(path, path.stem, n) for path, n in ((shard, 4), (other, 1), (third, 2))]
-    pairs = reader.ShardReader(files, "web")
-    expected = [p for f in files for p in shards.read_pairs(f.path, "web")]
+    files = [indexed(path, f"web/{path.stem}") for path in (shard, other, third)]
+    pairs = reader.ShardReader(files)
+    expected = [pair for file in files for pair in read_pairs(file)]
     assert pairs.image(4) == b"last"
     assert pairs.keys(0) + pairs.keys(1) + pairs.keys(2) == [pair.key for pair in expected]
     copy = pickle.loads(pickle.dumps(pairs))
@@ -42,14 +44,24 @@ def test_few_files_are_held_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     files = []
     for i in range(4):
         shards.write_shard(tmp_path / f"{i}.tar", [("a", bytes([i]), "t")])
-        files.append(shards.ShardFile(tmp_path / f"{i}.tar", str(i), 1))
-    pairs = reader.ShardReader(files, "c")
+        files.append(indexed(tmp_path / f"{i}.tar", f"c/{i}"))
+    pairs = reader.ShardReader(files)
     assert [pairs.image(i) for i in (0, 1, 2, 0, 3, 1)] == [bytes([i]) for i in (0, 1, 2, 0, 3, 1)]
     assert len(pairs._handles) == 2
 
 
-def test_counts_that_differ_and_clashing_names_are_refused(shard: Path) -> None:
-    with pytest.raises(DataError, match=r"00003\.tar holds 4 pairs, its manifest says 5"):
-        reader.ShardReader([shards.ShardFile(shard, "00003", 5)], "web")
-    with pytest.raises(DataError, match="same name"):
-        reader.ShardReader([shards.ShardFile(shard, "00003", 4)] * 2, "web")
+def test_shards_of_one_name_in_two_sets_have_keys_of_their_own(tmp_path: Path) -> None:
+    files = []
+    for name in ("cc3m", "cc12m"):
+        shards.write_shard(tmp_path / name / "00000.tar", [("a", name.encode(), f"of {name}")])
+        files.append(indexed(tmp_path / name / "00000.tar", f"{name}/00000"))
+    pairs = reader.ShardReader(files)
+    found = [(pairs.key(i), pairs.image(i), pairs.caption(i)) for i in range(2)]
+    assert found == [("cc3m/00000/a", b"cc3m", "of cc3m"), ("cc12m/00000/a", b"cc12m", "of cc12m")]
+
+
+def test_a_shard_that_became_shorter_while_it_was_in_use_is_named(shard: Path) -> None:
+    pairs = reader.ShardReader([indexed(shard, "web/00003")])
+    shard.write_bytes(shard.read_bytes()[:600])
+    with pytest.raises(DataError, match=r"00003\.tar is not a whole tar file: it became shorter"):
+        pairs.image(0)

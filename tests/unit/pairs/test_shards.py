@@ -1,4 +1,4 @@
-"""Shards: what is written is read back in order; what is damaged is refused, and named."""
+"""Shards: what is written is found in order; what is damaged is refused, and named."""
 
 import io
 import tarfile
@@ -13,6 +13,8 @@ from PIL import Image
 from cocu.errors import DataError
 from cocu.io import write_json
 from cocu.pairs import images, shards
+from cocu.pairs.index import read_pairs
+from tests.unit.pairs.conftest import indexed
 
 SAMPLES = [(f"{i:07d}", bytes([i]) * (300 + 400 * i), f"a photo of étoile {i}") for i in range(4)]
 
@@ -45,7 +47,7 @@ def members(*names: str) -> list[tarfile.TarInfo]:
 
 
 def test_pairs_come_back_in_order_with_their_keys(shard: Path) -> None:
-    pairs = list(shards.read_pairs(shard, "web"))
+    pairs = list(read_pairs(indexed(shard, "web/00003")))
     assert [(p.key, p.image, p.caption) for p in pairs] == [(f"web/00003/{n}", i, c) for n, i, c in SAMPLES]
 
 
@@ -67,7 +69,7 @@ def test_a_webdataset_writer_is_read(tmp_path: Path) -> None:
     with webdataset.TarWriter(str(path)) as writer:
         for name, image, caption in SAMPLES:
             writer.write({"__key__": name, "jpg": image, "json": b"{}", "txt": caption})
-    assert [p.image for p in shards.read_pairs(path, "c")] == [s[1] for s in SAMPLES]
+    assert [p.image for p in read_pairs(indexed(path, "c/w"))] == [s[1] for s in SAMPLES]
     assert shards.index_shard(path).other == len(SAMPLES)
 
 
@@ -77,9 +79,9 @@ def test_no_cut_passes(shard: Path) -> None:
     for offset in sorted({*range(0, end + 1024, 97), *range(0, end + 1024, 512), end + 511, end + 1023}):
         shard.write_bytes(data[:offset])
         with pytest.raises(DataError, match=r"00003\.tar.*[Rr]e-download it or remove it from the list"):
-            next(shards.read_pairs(shard, "web"))
+            shards.index_shard(shard)
     shard.write_bytes(data[: end + 1024])  # only padding is gone
-    assert shards.index_shard(shard).names == tuple(s[0] for s in SAMPLES)
+    assert shards.index_shard(shard).names.to_pylist() == [s[0] for s in SAMPLES]
 
 
 @pytest.mark.parametrize("offset", [0, 148, 512 + 512 + 100])
@@ -127,35 +129,28 @@ def _device() -> list[tarfile.TarInfo]:
 def test_unsound_members_are_named(tmp_path: Path, make: Callable[[], list[tarfile.TarInfo]], message: str) -> None:
     path = write_members(tmp_path / "bad.tar", make())
     with pytest.raises(DataError, match=rf"bad\.tar.*{message}"):
-        list(shards.read_pairs(path, "c"))
+        shards.index_shard(path)
 
 
 def test_a_name_ends_at_its_first_dot_and_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
     names = ["a.JPG", "a.Txt", "a.seg.png", "b.webp", "b.txt", "c.jpeg", "c.txt", "d.PNG", "d.TXT", "d.cls", "e.gif"]
     index = shards.index_shard(write_members(tmp_path / "s.tar", members(*names)))
-    assert (index.names, index.other) == (("a", "b", "c", "d"), 3)
+    assert (index.names.to_pylist(), index.other) == (["a", "b", "c", "d"], 3)
 
 
 def test_what_is_set_aside_is_passed_over(tmp_path: Path) -> None:
     names = ["a.jpg", "b.jpg", "b.txt", "../c.jpg", "d.txt", "d.jpg", "e.json"]
     path = write_members(tmp_path / "s.tar", members(*names))
-    assert shards.index_shard(path, {"a", "../c.jpg"}).names == ("b", "d")
-    assert [pair.key for pair in shards.read_pairs(path, "c", {"a", "../c.jpg", "d"})] == ["c/s/b"]
+    index = shards.index_shard(path, {"a", "../c.jpg"})
+    assert (index.names.to_pylist(), index.other) == (["b", "d"], 1)
+    assert [pair.key for pair in read_pairs(indexed(path, "c/s", {"a", "../c.jpg", "d"}))] == ["c/s/b"]
 
 
 def test_a_folder_and_a_leading_dot_are_no_part_of_the_key(tmp_path: Path) -> None:
     folder = tarfile.TarInfo("./")
     folder.type = tarfile.DIRTYPE
     path = write_members(tmp_path / "s.tar", [folder, *members("./a.jpg", "./a.txt", "sub/b.jpg", "sub/b.txt")])
-    assert [p.key for p in shards.read_pairs(path, "c")] == ["c/s/a", "c/s/sub/b"]
-
-
-def test_a_caption_that_is_not_utf8_names_its_key(tmp_path: Path) -> None:
-    path = tmp_path / "s.tar"
-    shards.write_shard(path, [("a", b"i", "xx")])
-    path.write_bytes(path.read_bytes().replace(b"xx", b"\xff\xfe"))
-    with pytest.raises(DataError, match=r"s\.tar.*c/s/a is not UTF-8"):
-        list(shards.read_pairs(path, "c"))
+    assert [p.key for p in read_pairs(indexed(path, "c/s"))] == ["c/s/a", "c/s/sub/b"]
 
 
 @pytest.mark.parametrize("names", [["a", "a"], ["a.b"], ["../a"], ["/a"], [""]])
@@ -166,23 +161,27 @@ def test_the_writer_refuses_names_that_the_reader_would(tmp_path: Path, names: l
 
 
 def test_manifest_paths_are_relative_to_it(tmp_path: Path) -> None:
-    entries = [
-        {"path": "shards/00001.tar", "samples": 7, "sha256": "ab"},
-        {"path": "/d/0.tar", "samples": 1, "sha256": ""},
+    index = tmp_path / "index"
+    inside = shards.ShardFile(tmp_path / "shards/a/00001.tar", "a/00001", 7, 10240, "ab", index / "a/00001.parquet")
+    outside = shards.ShardFile(Path("/d/00001.tar"), "b/00001", 0, 99, "", index / "b/00001.parquet")
+    entries = [shards.manifest_entry(inside, tmp_path), shards.manifest_entry(outside, tmp_path, "it is cut")]
+    assert entries == [
+        {"shard": "a/00001", "path": "shards/a/00001.tar", "samples": 7, "bytes": 10240, "sha256": "ab"},
+        {"shard": "b/00001", "path": "/d/00001.tar", "samples": 0, "bytes": 99, "sha256": "", "damage": "it is cut"},
     ]
     write_json(tmp_path / "manifest.json", {"shards": entries})
-    first, second = shards.manifest_shards(tmp_path / "manifest.json")
-    assert first == shards.ShardFile(tmp_path / "shards/00001.tar", "00001", 7, "ab")
-    assert second.path == Path("/d/0.tar")
-    write_json(tmp_path / "manifest.json", {"shards": [{"path": "x.tar"}]})
-    with pytest.raises(DataError, match="not the manifest of a corpus"):
-        shards.manifest_shards(tmp_path / "manifest.json")
+    assert shards.manifest_shards(tmp_path / "manifest.json") == [inside, outside]
+    assert inside.key("sub/b") == "a/00001/sub/b"
 
 
-def test_two_shards_of_one_name_are_refused(tmp_path: Path) -> None:
-    entries = [{"path": f"{folder}/0.tar", "samples": 1, "sha256": ""} for folder in "ab"]
-    write_json(tmp_path / "manifest.json", {"shards": entries})
-    with pytest.raises(DataError, match=r"a/0\.tar and .*b/0\.tar have the same name"):
+@pytest.mark.parametrize("lost", ["shard", "path", "samples", "bytes", "sha256"])
+def test_what_is_no_manifest_is_named(tmp_path: Path, lost: str) -> None:
+    entry = {"shard": "a/0", "path": "x.tar", "samples": 1, "bytes": 1, "sha256": ""}
+    write_json(tmp_path / "manifest.json", {"shards": [entry]})
+    assert len(shards.manifest_shards(tmp_path / "manifest.json")) == 1
+    del entry[lost]
+    write_json(tmp_path / "manifest.json", {"shards": [entry]})
+    with pytest.raises(DataError, match=r"manifest\.json is not the manifest of a corpus"):
         shards.manifest_shards(tmp_path / "manifest.json")
 
 
