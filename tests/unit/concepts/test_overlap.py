@@ -51,9 +51,10 @@ def test_words_that_are_no_nouns_are_no_concepts() -> None:
 
 def test_the_verb_writes_a_vocabulary_that_can_be_given_back(folders: Folders, tmp_path: Path) -> None:
     out = tmp_path / "words" / "vocabulary.txt"
-    run_vocabulary(make_config(vocabulary={"min_count": 3}), corpus=folders.corpus / "manifest.json", out=out)
+    run_vocabulary(make_config(vocabulary={"min_count": 3}), corpus=folders.corpus, out=out)
     described = read_json(out.with_suffix(".json"))
     assert out.read_text().startswith("# Concepts of the captions of tiny")
+    assert list(described["shards"]) == ["tiny/00000", "tiny/00001", "tiny/00002"]
     assert described["captions"] == 120 and described["overlap"]["ade20k"]["names"] == 150
     again = make_config(vocabulary={"file": str(out)})
     captions.run(again, corpus=folders.corpus, out=tmp_path / "captions")

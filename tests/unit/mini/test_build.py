@@ -9,26 +9,32 @@ import pytest
 from cocu.config import Config
 from cocu.errors import ConfigError
 from cocu.io import file_sha256, read_json
+from cocu.layout import Corpus, scenes
 from cocu.mini import build
 from cocu.mini.truth import read_truth
 from cocu.mini.world import NAMES, load_sprites
 from cocu.pairs.images import decode_image
+from cocu.pairs.index import read_index, read_pairs
 from cocu.pairs.reader import ShardReader
-from cocu.pairs.shards import manifest_shards, read_pairs
+from cocu.pairs.shards import index_shard, manifest_shards
 
 
 def compose(config: Config, corpus: str, folder: Path) -> Path:
-    build.run(config, corpus=corpus, out=folder / corpus, truth=folder / "truth" / corpus)
-    return folder / corpus / "manifest.json"
+    out = Corpus(folder / corpus)
+    build.run(config, corpus=corpus, out=out, truth=folder / "truth" / corpus)
+    return out.manifest
 
 
 def test_manifest_truth_and_shards_agree(config: Config, tmp_path: Path) -> None:
     manifest = compose(config, "train3", tmp_path)
     files = manifest_shards(manifest)
     assert [f.samples for f in files] == [3, 3, 1] and read_json(manifest)["counts"] == {"pairs": 7}
-    assert [f.sha256 for f in files] == [file_sha256(f.path) for f in files]
-    reader = ShardReader(files, "train3")
-    truths = [read_truth(tmp_path / f"truth/train3/{f.stem}.npz") for f in files]
+    assert [f.shard for f in files] == ["train3/00000", "train3/00001", "train3/00002"]
+    assert [(f.sha256, f.size) for f in files] == [(file_sha256(f.path), f.path.stat().st_size) for f in files]
+    assert all(f.path == tmp_path / "train3/shards" / f"{f.shard}.tar" for f in files)
+    assert all(np.array_equal(read_index(f).spans, index_shard(f.path).spans) for f in files)
+    reader = ShardReader(files)
+    truths = [read_truth(scenes(tmp_path / "truth/train3", f.shard)) for f in files]
     assert [reader.key(i) for i in range(7)] == [key for truth in truths for key in truth.keys]
     assert reader.key(4) == "train3/00001/0000004"
     for i, mask in enumerate(np.concatenate([truth.masks for truth in truths])):
@@ -43,8 +49,8 @@ def test_web_captions_name_all_that_is_visible_or_stop_early_and_train_captions_
         compose(config, corpus, tmp_path)
         named[corpus] = []
         for shard in manifest_shards(tmp_path / corpus / "manifest.json"):
-            truth = read_truth(tmp_path / f"truth/{corpus}/{shard.stem}.npz")
-            for pair, visible in zip(read_pairs(shard.path, corpus), truth.visible, strict=True):
+            truth = read_truth(scenes(tmp_path / "truth" / corpus, shard.shard))
+            for pair, visible in zip(read_pairs(shard), truth.visible, strict=True):
                 words = set(pair.caption.replace(",", "").split())
                 named[corpus].append([name in words for name in np.array(NAMES)[visible]])
     complete = [all(row) for row in named["web"]]
@@ -83,8 +89,29 @@ def test_a_shorter_rerun_leaves_no_old_files(config: Config, tmp_path: Path) -> 
     compose(config, "web", tmp_path)
     fewer = config.corpus.model_copy(update={"mini": config.corpus.mini.model_copy(update={"web_pairs": 3})})
     compose(config.model_copy(update={"corpus": fewer}), "web", tmp_path)
-    assert [p.name for p in (tmp_path / "web/shards").iterdir()] == ["00000.tar"]
-    assert [p.name for p in (tmp_path / "truth/web").iterdir()] == ["00000.npz"]
+    files = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert files == {
+        *("web/manifest.json", "web/shards/web/00000.tar", "web/index/web/00000.parquet"),
+        "truth/web/web/00000.npz",
+    }
+
+
+def test_a_corpus_can_be_moved_and_needs_no_truth(config: Config, tmp_path: Path) -> None:
+    build.run(config, corpus="web", out=Corpus(tmp_path / "here"), truth=None)
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert len(ShardReader(manifest_shards(tmp_path / "there/manifest.json"))) == 5
+    assert {p.name for p in (tmp_path / "there").iterdir()} == {"manifest.json", "shards", "index"}
+
+
+def test_the_stamp_is_of_the_draw(config: Config, tmp_path: Path) -> None:
+    def stamp(corpus: str, **changes: int) -> object:
+        mini = config.corpus.mini.model_copy(update=changes)
+        changed = config.model_copy(update={"corpus": config.corpus.model_copy(update={"mini": mini})})
+        return read_json(compose(changed, corpus, tmp_path))["stamp"]
+
+    web = stamp("web")
+    assert web == stamp("web") == stamp("web", train_pairs=3)  # which is another draw's size
+    assert web not in (stamp("train0"), stamp("web", web_pairs=3), stamp("web", seed=1))
 
 
 @pytest.mark.parametrize("corpus", ["train", "webs", "xtrain1", "train-1"])

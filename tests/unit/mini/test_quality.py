@@ -129,15 +129,15 @@ def _write(folder: Path, truth_keys: tuple[str, ...]) -> dict[str, Path]:
     keys = ("train1/00000/0000000", "train1/00000/0000001")
     paths = {"truth": folder / "truth", "captions": folder / "captions", "archive": folder / "archive"}
     masks = np.zeros((2, 4, 4), np.uint8)
-    write_truth(paths["truth"] / "00000.npz", Truth(truth_keys or keys, masks, NAMES, VISIBLE))
+    write_truth(paths["truth"] / "train1/00000.npz", Truth(truth_keys or keys, masks, NAMES, VISIBLE))
     concepts = [[1, 0], [3]]
     rows = {"key": list(keys), "caption": ["a photo of a dog", "the sky"], "concepts": concepts}
-    write_table(paths["captions"] / "00000.parquet", CAPTIONS, rows)
+    write_table(paths["captions"] / "train1/00000.parquet", CAPTIONS, rows)
     (paths["captions"] / "vocabulary.txt").write_text("".join(f"{c}\n" for c in VOCABULARY))
-    shards = [{"stem": "00000", "keys_sha256": keys_sha256(keys)}]
+    shards = [{"shard": "train1/00000", "keys_sha256": keys_sha256(keys)}]
     manifest = {"vocabulary": {"concepts": len(VOCABULARY)}, "shards": shards}
     (paths["captions"] / "manifest.json").write_text(json.dumps(manifest))
-    write_archive(paths["archive"] / "00000.parquet", list(keys), ARCHIVE)
+    write_archive(paths["archive"] / "train1/00000.parquet", list(keys), ARCHIVE)
     return paths
 
 
@@ -152,7 +152,7 @@ def test_run_joins_the_files(config: Config, tmp_path: Path) -> None:
 
 def test_other_pairs_are_refused(config: Config, tmp_path: Path) -> None:
     paths = _write(tmp_path, ("train2/00000/0000000", "train2/00000/0000001"))
-    with pytest.raises(DataError, match=r"00000\.parquet holds other pairs than"):
+    with pytest.raises(DataError, match=r"train1/00000\.parquet holds other pairs than"):
         run(config, corpus="train1", **paths, out=tmp_path / "quality.json")
     assert not (tmp_path / "quality.json").exists()
 

@@ -11,7 +11,7 @@ import pytest
 import cocu
 from cocu.config import Config
 from cocu.errors import DataError
-from cocu.io import read_json
+from cocu.io import read_json, write_json
 from cocu.mini.truth import Truth, read_truth, run_oracle, write_truth
 from cocu.pairs.tables import ARCHIVE
 
@@ -25,10 +25,11 @@ TRUTH = Truth(
 
 def lay_out(folder: Path, keys: list[str], vocabulary: list[str]) -> dict[str, Path]:
     paths = {"truth": folder / "t", "captions": folder / "captions", "out": folder / "oracle"}
-    write_truth(paths["truth"] / "0.npz", TRUTH)
-    paths["captions"].mkdir()
+    write_truth(paths["truth"] / "t/0.npz", TRUTH)
+    (paths["captions"] / "t").mkdir(parents=True)
     (paths["captions"] / "vocabulary.txt").write_text("\n".join(vocabulary) + "\n")
-    pq.write_table(pa.table({"key": keys}), paths["captions"] / "0.parquet")
+    pq.write_table(pa.table({"key": keys}), paths["captions"] / "t/0.parquet")
+    write_json(paths["captions"] / "manifest.json", {"shards": [{"shard": "t/0"}]})
     return paths
 
 
@@ -55,7 +56,7 @@ def test_damaged_truth_is_named(tmp_path: Path) -> None:
 def test_oracle_rows_follow_the_captions_and_hold_what_is_visible(config: Config, tmp_path: Path) -> None:
     paths = lay_out(tmp_path, ["t/0/b", "t/0/a"], ["photo", "dog", "sky"])
     run_oracle(config, corpus="t", **paths)
-    table = pq.read_table(paths["out"] / "0.parquet")
+    table = pq.read_table(paths["out"] / "t/0.parquet")
     assert table.schema.equals(ARCHIVE)
     assert table.to_pylist() == [
         {"key": "t/0/b", "concepts": [1, 2], "scores": [1.0, 1.0], "clusters": [0, 1]},
@@ -63,9 +64,9 @@ def test_oracle_rows_follow_the_captions_and_hold_what_is_visible(config: Config
     ]
     manifest = read_json(paths["out"] / "manifest.json")
     assert manifest["not_in_vocabulary"] == ["cat"] and manifest["counts"]["pairs"] == 2
-    before = (paths["out"] / "0.parquet").read_bytes()
+    before = (paths["out"] / "t/0.parquet").read_bytes()
     run_oracle(config, corpus="t", **paths)
-    assert (paths["out"] / "0.parquet").read_bytes() == before
+    assert (paths["out"] / "t/0.parquet").read_bytes() == before
 
 
 def test_oracle_refuses_captions_of_other_pairs_and_foreign_vocabularies(config: Config, tmp_path: Path) -> None:
