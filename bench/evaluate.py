@@ -43,7 +43,7 @@ THRESHOLD = 0.002  # of the background: random weights are unsure, and the publi
 def make_model() -> GroupViT:
     """The published size; assignments spread enough for a window to use all its groups."""
     torch.manual_seed(0)
-    model = GroupViT(load([Path("config/config.yaml"), Path("config/full.yaml")]).model).eval()
+    model = GroupViT(load([Path(f"config/{name}.yaml") for name in ("config", "paper", "full")]).model).eval()
     for stage in model.image.stages:
         if stage.grouping is not None:
             stage.group_tokens.data.normal_()

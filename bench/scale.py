@@ -24,6 +24,7 @@ from cocu.config import Curate
 from cocu.curate.archive import Pool, archives
 from cocu.curate.rank import similarities
 from cocu.device import CPU
+from cocu.layout import side_car
 from cocu.pairs.tables import write_archive
 from cocu.search.engine import make_engine
 
@@ -88,7 +89,8 @@ def curate_all(folder: Path, out: Path) -> dict[str, float]:
         began = time.perf_counter()
         found = archives(pool, rows, anchors, near, settings)
         ended = time.perf_counter()
-        write_archive(out / f"{number:05}.parquet", [f"full/{number:05}/{i:09}" for i in anchors.tolist()], found)
+        shard = f"full/{number:05}"
+        write_archive(side_car(out, shard), [f"{shard}/{i:09}" for i in anchors.tolist()], found)
         times["writing"] += time.perf_counter() - ended
         times["archives"] += ended - began
         times["concepts"] += len(found.concepts)

@@ -44,8 +44,8 @@ QUICK: dict[str, Any] = {"width": 48, "text_width": 32, "text_layers": 2, "proje
 
 
 def setting(precision: str, quick: bool) -> Config:
-    """config/full.yaml without drop-path."""
-    config = load([Path("config/config.yaml"), Path("config/full.yaml")]).arm("cocu")
+    """config/paper.yaml with the data of config/full.yaml, without drop-path."""
+    config = load([Path(f"config/{name}.yaml") for name in ("config", "paper", "full")]).arm("cocu")
     model = config.model.model_copy(update={"drop_path": 0.0, **(QUICK if quick else {})})
     return config.model_copy(update={"model": model, "train": config.train.model_copy(update={"precision": precision})})
 

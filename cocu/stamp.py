@@ -122,7 +122,7 @@ class Store:
         wanted = {path for part in parts for path in self._files(part)}
         for path in [p for p in self.folder.rglob("*") if p.is_file() and p not in wanted]:
             if not path.name.startswith("."):  # another job is writing it
-                path.unlink()
+                path.unlink(missing_ok=True)  # or has deleted it
 
     def _files(self, part: str) -> tuple[Path, Path]:
         return self.folder / part, self.folder / f"{part}.json"
@@ -162,6 +162,8 @@ def _without_how(path: str, value: Any) -> Any:
 
 
 def _link(source: Path, to: Path) -> None:
+    if to.exists() and to.samefile(source):  # renaming one name of a file to another would leave both
+        return
     with atomic_path(to) as temporary:
         try:
             os.link(source, temporary)

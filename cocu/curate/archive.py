@@ -103,7 +103,7 @@ def run(
     check_corpus(corpus, ours)
     theirs = _pool_of(config, ours)
     shards = list(ours.shards) if number is None else _block(ours, number, config.curate.shards_per_job)
-    common = theirs.inputs()
+    common = _pool_inputs(config, theirs)
     vocabulary = load_vocabulary(theirs)
     pool: Pool | None = None
     entries = []
@@ -112,7 +112,7 @@ def run(
             out = side_car(curation.archive, shard["shard"])
             ours.verify(shard)
             own = [shard["sha256"], ours.embedded[shard["shard"]]["sha256"]]
-            made_from = stamp("archive", config, {"pool": digest(common), "shard": [shard["shard"], *own]})
+            made_from = stamp("archive", config, {"pool": common, "shard": [shard["shard"], *own]})
             part = side_car(Path(), shard["shard"]).as_posix()
             entry = store.give(part, out, made_from)
             if entry is None:
@@ -156,7 +156,7 @@ def _finish(
         "shards": [{name: entry[name] for name in ("shard", "rows", "sha256")} for entry in entries],
         "vocabulary_sha256": ours.vocabulary_sha256,
         "counts": dict(counts),
-        "stamp": stamp("archive", config, {"corpus": digest(ours.inputs()), "pool": digest(theirs.inputs())}),
+        "stamp": stamp("archive", config, {"corpus": digest(ours.inputs()), "pool": _pool_inputs(config, theirs)}),
         "card": card.card(),
     }
     write_json(folder / MANIFEST, described)
@@ -173,6 +173,11 @@ def _pool_of(config: DataConfig, ours: Curation) -> Curation:
             f"Set curate.vocabulary.file to {theirs.at.words} and run the captions stage again."
         )
     return theirs
+
+
+def _pool_inputs(config: DataConfig, theirs: Curation) -> str:
+    """An image is left out of its own neighbours, and not of those from a pool, which may be an equal copy."""
+    return digest([bool(config.curate.pool), theirs.inputs()])
 
 
 def _block(ours: Curation, number: int, size: int) -> list[dict[str, Any]]:

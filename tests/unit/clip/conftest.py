@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cocu.config import Config, validate
+from cocu.layout import Corpus
 from cocu.mini import build, standin
 
 
@@ -35,9 +36,9 @@ def config() -> Config:
 @pytest.fixture(scope="session")
 def corpus(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The manifest of three shards: 16, 16 and 8 pairs."""
-    folder = tmp_path_factory.mktemp("web")
-    build.run(config, corpus="web", out=folder, truth=None)
-    return folder / "manifest.json"
+    web = Corpus(tmp_path_factory.mktemp("web"))
+    build.run(config, corpus="web", out=web, truth=None)
+    return web.manifest
 
 
 @pytest.fixture(scope="session")

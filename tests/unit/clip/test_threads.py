@@ -16,6 +16,7 @@ from cocu.clip.encoder import ClipEncoder
 from cocu.config import Config
 from cocu.curate import pipeline
 from cocu.errors import NumericsError
+from cocu.stamp import Store
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +61,8 @@ def test_model_and_decoding_are_given_the_threads(
     monkeypatch.setattr(embed, "ThreadPoolExecutor", lambda workers: pools.append(workers) or pool(workers))
     monkeypatch.setattr(embed, "decode_image", watched)
     config = with_threads(config, threads)
-    embed.run_images(config, corpus=corpus, clip=clip, block=1, out=captions / "1.json")
+    store = Store(captions / "state")
+    embed.run_images(config, corpus=corpus, clip=clip, out=captions, store=store, number=1)
     assert torch.get_num_threads() == 3
     embed.run_vocabulary(config, captions=captions, clip=clip, out=captions / "vocabulary.npy")
     assert torch.get_num_threads() == 3
@@ -71,12 +73,12 @@ def test_model_and_decoding_are_given_the_threads(
 def test_more_threads_change_no_more_than_a_last_bit(config: Config, corpus: Path, clip: Path, captions: Path) -> None:
     """Products are divided among threads, and the rows at the seams are summed in another order."""
     rows: list[dict[str, np.ndarray]] = []
+    names = ("web/00000.npy", "web/00001.npy", "vocabulary.npy")
     for threads in (1, 2):
         out, changed = captions / str(threads), with_threads(config, threads)
-        embed.run_images(changed, corpus=corpus, clip=clip, block=0, out=out / "0.json")
+        embed.run_images(changed, corpus=corpus, clip=clip, out=out, store=Store(out / "state"), number=0)
         embed.run_vocabulary(changed, captions=captions, clip=clip, out=out / "vocabulary.npy")
-        rows.append({path.name: np.load(path) for path in sorted(out.glob("*.npy"))})
-    assert list(rows[0]) == ["00000.npy", "00001.npy", "vocabulary.npy"]
+        rows.append({name: np.load(out / name) for name in names})
     for name, one in rows[0].items():
         unit = 2e-6 if one.dtype == np.float32 else np.spacing(np.abs(one))
         assert (np.abs(one.astype(np.float64) - rows[1][name]) <= unit).all()
@@ -86,8 +88,9 @@ def test_an_error_ends_the_stage_with_the_threads_that_it_found(
     config: Config, corpus: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ClipEncoder, "prepared", lambda self, tensors: np.zeros((len(tensors), 8), np.float32))
+    store, two = Store(tmp_path / "state"), with_threads(config, 2)
     with pytest.raises(NumericsError):
-        embed.run_images(with_threads(config, 2), corpus=corpus, clip=clip, block=0, out=tmp_path / "0.json")
+        embed.run_images(two, corpus=corpus, clip=clip, out=tmp_path, store=store, number=0)
     assert torch.get_num_threads() == 3
 
 

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from cocu.concepts import captions
-from cocu.config import Config, validate
+from cocu.config import Config, DataConfig, validate
 from cocu.curate import archive
-from cocu.io import file_sha256, write_json
-from cocu.pairs.shards import write_shard
+from cocu.io import file_sha256, read_json, write_json
+from cocu.layout import MANIFEST, Curation, rows, side_car, vectors_manifest
 from cocu.pairs.tables import keys_sha256, read_table
+from cocu.stamp import Store
+from tests.unit.corpora import Samples, write_corpus
 from tests.unit.curate.plain import World, make_world
 
 NAMES = [f"{kind}{letter}" for kind in ("dog", "sky", "car") for letter in "abcdefghij"]
-SHARDS = {"00000": 50, "00001": 40, "00002": 30}
+SHARDS = {"tiny/00000": 50, "tiny/00001": 40, "tiny/00002": 30}
 
 
 def make_config(**curate: Any) -> Config:
@@ -41,61 +43,67 @@ class Folders:
     root: Path
 
     @property
+    def curation(self) -> Curation:
+        return Curation(self.root)
+
+    @property
     def corpus(self) -> Path:
-        return self.root / "corpus"
+        """The corpus's manifest."""
+        return self.curation.corpus.manifest
 
     @property
     def captions(self) -> Path:
-        return self.root / "captions"
+        return self.curation.captions
 
     @property
     def embeddings(self) -> Path:
-        return self.root / "embeddings"
+        return self.curation.embeddings
 
     @property
     def archive(self) -> Path:
-        return self.root / "archive"
+        return self.curation.archive
 
-    def write_corpus(self, texts: list[str], order: list[str]) -> None:
+    @property
+    def store(self) -> Store:
+        return Store(self.curation.state / "archive")
+
+    def write_corpus(self, texts: list[str], order: list[str], aside: tuple[str, ...] = ()) -> None:
+        """The shards `aside` are damaged, and set aside."""
+        shards: dict[str, Samples | None] = dict.fromkeys(order)
         first = 0
-        for stem, size in SHARDS.items():
-            some = texts[first : first + size]
-            write_shard(
-                self.corpus / "shards" / f"{stem}.tar", [(f"{first + i:07}", b"jpeg", t) for i, t in enumerate(some)]
-            )
+        for shard, size in SHARDS.items():
+            shards[shard] = [(f"{first + i:07}", b"jpeg", text) for i, text in enumerate(texts[first : first + size])]
             first += size
-        shards = [self.corpus / "shards" / f"{stem}.tar" for stem in order]
-        listed = [{"path": f"shards/{p.name}", "samples": SHARDS[p.stem], "sha256": file_sha256(p)} for p in shards]
-        write_json(self.corpus / "manifest.json", {"corpus": "tiny", "shards": listed, "counts": {}, "card": {}})
+        write_corpus(self.curation.corpus, "tiny", {**shards, **dict.fromkeys(aside)})
 
     def write_embeddings(self, world: World) -> None:
-        """Two blocks: shards 0 and 1, and shard 2; the concepts' rows in the order of vocabulary.txt."""
-        self.embeddings.mkdir(exist_ok=True)
-        first, described = 0, []
-        for stem, size in SHARDS.items():
-            path = self.embeddings / f"{stem}.npy"
-            np.save(path, world.images[first : first + size].astype(np.float16))
-            keys = read_table(self.captions / f"{stem}.parquet", ["key"])["key"].to_pylist()
-            facts = {"stem": stem, "rows": size, "keys_sha256": keys_sha256(keys), "sha256": file_sha256(path)}
+        """The images' rows, none for a shard without pairs; the concepts' rows in the order of vocabulary.txt."""
+        described = []
+        for shard in [str(s["shard"]) for s in read_json(self.captions / MANIFEST)["shards"]]:
+            keys = read_table(side_car(self.captions, shard), ["key"])["key"].to_pylist()
+            first = sum(size for name, size in SHARDS.items() if name < shard)
+            path = rows(self.embeddings, shard)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            images = world.images[first : first + len(keys)].astype(np.float16)
+            np.save(path, images if keys else np.zeros((0, 0), np.float16))
+            facts = {"shard": shard, "rows": len(keys), "keys_sha256": keys_sha256(keys), "sha256": file_sha256(path)}
             described.append(facts)
-            first += size
-        write_json(self.embeddings / "0.json", {"block": 0, "shards": described[:2]})
-        write_json(self.embeddings / "1.json", {"block": 1, "shards": described[2:]})
-        names = (self.captions / "vocabulary.txt").read_text().split()
-        path = self.embeddings / "vocabulary.npy"
+        write_json(self.embeddings / MANIFEST, {"clip": {}, "shards": described})
+        names = self.curation.words.read_text().split()
+        path = self.curation.vectors
         np.save(path, world.vocabulary[[NAMES.index(name) for name in names]])
-        of = {"vocabulary_sha256": file_sha256(self.captions / "vocabulary.txt"), "sha256": file_sha256(path)}
-        write_json(path.with_suffix(".made"), of)
+        of = {"vocabulary_sha256": file_sha256(self.curation.words), "sha256": file_sha256(path)}
+        write_json(vectors_manifest(path), of)
 
-    def curate(self, config: Config) -> None:
-        archive.run(config, corpus=self.corpus, captions=self.captions, embeddings=self.embeddings, out=self.archive)
+    def curate(self, config: DataConfig, number: int | None = None) -> None:
+        archive.run(config, corpus=self.corpus, curation=self.curation, store=self.store, number=number)
 
 
-def curated(root: Path, config: Config, order: list[str]) -> Folders:
+def curated(root: Path, config: Config, order: list[str], aside: tuple[str, ...] = ()) -> Folders:
     """Every stage, on the plain oracle's world with words for its concepts."""
     world, folders = make_world(), Folders(root)
     texts = [" and ".join(NAMES[c] for c in caption) or "nothing to see" for caption in world.captions]
-    folders.write_corpus(texts, order)
+    folders.write_corpus(texts, order, aside)
     words = root / "words.txt"
     words.write_text("".join(f"{name}\n" for name in NAMES))
     captions.run(config, corpus=folders.corpus, out=folders.captions)

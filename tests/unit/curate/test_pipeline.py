@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from cocu import stamp
 from cocu.benchmarks.definitions import SHIPPED
 from cocu.clip import embed
+from cocu.clip.encoder import ClipEncoder
 from cocu.concepts import captions
-from cocu.config import Config, DataConfig, validate_part
+from cocu.config import DataConfig, validate_part
 from cocu.curate import archive, pipeline
 from cocu.errors import ConfigError, DataError
-from cocu.io import read_json, write_json, write_text
+from cocu.io import read_json, write_json
+from cocu.layout import MANIFEST, Curation
 from cocu.pairs import verify
 from cocu.pairs.shards import write_shard
 from cocu.pairs.tables import read_archive
@@ -68,9 +72,11 @@ def tiny_clip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]
     return {"model": "tiny-clip", "pretrained": str(tmp_path / "weights.pt")}
 
 
-def config_of(pattern: str, clip: dict[str, str], **curate: Any) -> Config:
+def config_of(pattern: str, clip: dict[str, str], **curate: Any) -> DataConfig:
+    """`pattern` is the shards' of one set, or of several, parted by blanks: `photos`, `photos1` and on."""
+    sets = [{"name": f"photos{i or ''}", "shards": one} for i, one in enumerate(pattern.split())]
     options = {
-        "corpus": {"kind": "shards", "name": "photos", "shards": pattern},
+        "corpus": {"kind": "shards", "name": "photos", "sets": sets},
         "clip": {**clip, "shards_per_job": 2},
         "curate": {"vocabulary": {"min_count": 2}, "search": {"neighbours": 4}} | curate,
     }
@@ -78,8 +84,19 @@ def config_of(pattern: str, clip: dict[str, str], **curate: Any) -> Config:
 
 
 def archives(out: Path) -> dict[str, bytes]:
-    files = [*(out / "archive").glob("*.parquet"), *(out / "embeddings").glob("*.npy"), out / "captions/vocabulary.txt"]
+    here = Curation(out)
+    files = [*here.archive.rglob("*.parquet"), *here.embeddings.rglob("*.npy"), here.vectors, here.words]
     return {str(file.relative_to(out)): file.read_bytes() for file in files}
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
+    """How many images and texts the encoder was given, call by call."""
+    found: dict[str, list[int]] = {"prepared": [], "texts": []}
+    for name, sizes in found.items():
+        asked = getattr(ClipEncoder, name)
+        monkeypatch.setattr(ClipEncoder, name, lambda self, x, a=asked, s=sizes: s.append(len(x)) or a(self, x))
+    return found
 
 
 def test_the_command_writes_an_archive_beside_each_shard(tmp_path: Path, tiny_clip: dict[str, str]) -> None:
@@ -89,6 +106,7 @@ def test_the_command_writes_an_archive_beside_each_shard(tmp_path: Path, tiny_cl
     assert call(*command, "--out", out, "--name", "photos", "--min-count", "2", "--neighbours", "4") == 0
     archive = read_archive(out / "archive", out / "captions")
     assert len(archive) == 45
+    assert sorted(p.name for p in (out / "archive/photos").iterdir()) == [f"0000{i}.parquet" for i in range(3)]
     assert len(archive.concepts) > 45
     assert {"temple", "flower"} <= set((out / "captions/vocabulary.txt").read_text().split())
     assert {file: file.read_bytes() for file in (tmp_path / "shards").iterdir()} == before
@@ -124,18 +142,18 @@ def test_a_stage_is_made_again_when_what_it_is_made_of_has_changed(
     counts = {"counts": {"images": 27, "concepts": 27}}
     monkeypatch.setattr(verify, "run", counted("corpus", verify.run))
     monkeypatch.setattr(captions, "run", counted("captions", captions.run))
-    monkeypatch.setattr(embed, "run_vocabulary", counted("vocabulary", lambda *_, out, **__: write_text(out, "")))
+    monkeypatch.setattr(embed, "run_vocabulary", lambda *_, **__: None)
     monkeypatch.setattr(embed, "run_images", lambda *_, **__: None)
-    monkeypatch.setattr(archive, "run", lambda *_, out, **__: write_json(out / "manifest.json", counts))
+    monkeypatch.setattr(archive, "run", lambda *_, curation, **__: write_json(curation.archive / MANIFEST, counts))
     pattern = write_photographs(tmp_path / "shards", per_shard=9)
-    assert made() == ["corpus", "captions", "vocabulary"]
+    assert made() == ["corpus", "captions"]
     assert made() == []
-    assert made(vocabulary={"min_count": 1, "exclude": ["temple"]}) == ["captions", "vocabulary"]
+    assert made(vocabulary={"min_count": 1, "exclude": ["temple"]}) == ["captions"]
     words = tmp_path / "words.txt"
     words.write_text("temple\nflower\n")
-    assert made(vocabulary={"file": str(words)}) == ["captions", "vocabulary"]
+    assert made(vocabulary={"file": str(words)}) == ["captions"]
     words.write_text("flower\ntemple\n")
-    assert made(vocabulary={"file": str(words)}) == ["captions", "vocabulary"]
+    assert made(vocabulary={"file": str(words)}) == ["captions"]
     held = {"min_count": 2, "exclude_benchmarks": ["office"]}
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"exclude_benchmarks: No benchmark 'office'"):
@@ -145,17 +163,89 @@ def test_a_stage_is_made_again_when_what_it_is_made_of_has_changed(
     own.parent.mkdir(parents=True)
     shipped = (SHIPPED / "mini_voc.yaml").read_text()
     own.write_text(shipped)
-    assert made(vocabulary=held) == ["captions", "vocabulary"]
+    assert made(vocabulary=held) == ["captions"]
     own.write_text(shipped.replace("tv]", "temple]"))
-    assert made(vocabulary=held) == ["captions", "vocabulary"]
+    assert made(vocabulary=held) == ["captions"]
     own.write_text(shipped.replace("tv]", "temple]") + "# with the same words\n")
     assert made(vocabulary=held) == []
-    assert made(vocabulary={"file": str(words)}) == ["captions", "vocabulary"]
+    assert made(vocabulary={"file": str(words)}) == ["captions"]
     shard = tmp_path / "shards/00001.tar"
     os.utime(shard, ns=(0, shard.stat().st_mtime_ns + 10**9))  # touched, and the same bytes: nothing follows
     assert made(vocabulary={"file": str(words)}) == ["corpus"]
-    monkeypatch.setattr(pipeline, "code_fingerprint", lambda module: f"another {module}")
-    assert made(vocabulary={"file": str(words)}) == ["corpus", "captions", "vocabulary"]
+    monkeypatch.setattr(stamp, "code_fingerprint", lambda module: f"another {module}")
+    assert made(vocabulary={"file": str(words)}) == ["corpus", "captions"]
+
+
+def test_what_still_holds_is_not_made_again_and_comes_back_when_it_is_deleted(
+    tmp_path: Path, tiny_clip: dict[str, str], seen: dict[str, list[int]]
+) -> None:
+    config, out = config_of(write_photographs(tmp_path / "shards"), tiny_clip), tmp_path / "out"
+    pipeline.run(config, out=out)
+    expected = archives(out)
+    assert sum(seen["prepared"]) == 45 and len(seen["texts"]) == 1
+    shutil.rmtree(out / "embeddings")
+    shutil.rmtree(out / "archive")
+    pipeline.run(config, out=out)
+    assert sum(seen["prepared"]) == 45 and len(seen["texts"]) == 1
+    assert archives(out) == expected
+    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
+
+
+def test_other_weights_behind_the_same_path_embed_images_and_vocabulary_anew(
+    tmp_path: Path, tiny_clip: dict[str, str], seen: dict[str, list[int]]
+) -> None:
+    config, out = config_of(write_photographs(tmp_path / "shards"), tiny_clip), tmp_path / "out"
+    pipeline.run(config, out=out)
+    before = archives(out)
+    torch.manual_seed(1)
+    torch.save(open_clip.create_model("tiny-clip").state_dict(), tiny_clip["pretrained"])
+    pipeline.run(config, out=out)
+    assert sum(seen["prepared"]) == 90 and len(seen["texts"]) == 2
+    after = archives(out)
+    assert after.keys() == before.keys()
+    assert {name for name in after if after[name] == before[name]} == {"captions/vocabulary.txt"}
+    pipeline.run(config, out=tmp_path / "anew")
+    assert archives(tmp_path / "anew") == after
+
+
+def test_a_changed_shard_leaves_the_others_embeddings(
+    tmp_path: Path, tiny_clip: dict[str, str], seen: dict[str, list[int]]
+) -> None:
+    pattern, out = write_photographs(tmp_path / "shards"), tmp_path / "out"
+    pipeline.run(config_of(pattern, tiny_clip), out=out)
+    write_photographs(tmp_path / "few", per_shard=4, shards=1)
+    shutil.copyfile(tmp_path / "few/00000.tar", tmp_path / "shards/00001.tar")
+    pipeline.run(config_of(pattern, tiny_clip), out=out)
+    assert sum(seen["prepared"]) == 45 + 4
+    pipeline.run(config_of(pattern, tiny_clip), out=tmp_path / "anew")
+    assert archives(out) == archives(tmp_path / "anew")
+
+
+def test_sets_whose_shards_have_the_same_names_are_kept_apart(tmp_path: Path, tiny_clip: dict[str, str]) -> None:
+    one, two = write_photographs(tmp_path / "one"), write_photographs(tmp_path / "two", per_shard=6, shards=2)
+    pipeline.run(config_of(f"{one} {two}", tiny_clip), out=tmp_path / "out")
+    described = read_json(tmp_path / "out/archive/manifest.json")
+    shards = [f"photos/{i:05}" for i in range(3)] + [f"photos1/{i:05}" for i in range(2)]
+    assert [(s["shard"], s["rows"]) for s in described["shards"]] == list(zip(shards, [15] * 3 + [6] * 2, strict=True))
+    assert call("archive", "show", "photos1/00001/00007", "--curation", tmp_path / "out") == 0
+    assert call("archive", "show", "photos1/00002/00007", "--curation", tmp_path / "out") != 0
+
+
+def test_a_shard_that_is_set_aside_is_curated_without_it(tmp_path: Path, tiny_clip: dict[str, str]) -> None:
+    pattern, out = write_photographs(tmp_path / "shards"), tmp_path / "out"
+    damaged = tmp_path / "shards/00001.tar"
+    damaged.write_bytes(damaged.read_bytes()[:20_000])
+    strict = config_of(pattern, tiny_clip)
+    with pytest.raises(DataError, match=r"00001\.tar is not a whole tar file"):
+        pipeline.run(strict, out=out)
+    lenient = strict.model_copy(update={"corpus": strict.corpus.model_copy(update={"lenient": True, "max_bad": 0.5})})
+    pipeline.run(lenient, out=out)
+    described = read_json(out / "archive/manifest.json")
+    assert [s["rows"] for s in described["shards"]] == [15, 0, 15] and described["counts"]["images"] == 30
+    assert call("archive", "stats", "--curation", out) == 0
+    first = archives(out)
+    pipeline.run(lenient, out=out)
+    assert archives(out) == first
 
 
 @pytest.mark.slow
@@ -175,7 +265,7 @@ def test_killed_before_or_after_any_rename_it_ends_with_the_same_bytes(
     torch.set_num_threads(torch_threads)
 
 
-def _survives(config: Config, out: Path, renames: int, after: bool) -> bool:
+def _survives(config: DataConfig, out: Path, renames: int, after: bool) -> bool:
     """Run in a process that dies at its rename number `renames`, or just after it; False when it died."""
     child = os.fork()
     if child == 0:
@@ -205,8 +295,8 @@ def test_concepts_come_from_the_pool(tmp_path: Path, tiny_clip: dict[str, str]) 
     write_photographs(tmp_path / "few", per_shard=4, shards=1)
     few = str(tmp_path / "few" / "00000.tar")
     pipeline.run(config_of(few, tiny_clip, pool=str(pool)), out=own)
-    assert (own / "captions/vocabulary.txt").read_bytes() == (pool / "captions/vocabulary.txt").read_bytes()
-    described = read_json(own / "archive/manifest.json")
+    assert Curation(own).words.read_bytes() == Curation(pool).words.read_bytes()
+    described = read_json(Curation(own).archive / MANIFEST)
     assert described["pool"] == {"corpus": "photos", "images": 45}
     assert described["counts"]["images"] == 4
     (tmp_path / "words.txt").write_text("temple\n")

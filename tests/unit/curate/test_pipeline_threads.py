@@ -30,7 +30,10 @@ def test_other_threads_embed_nothing_again(weights: dict[str, str], tmp_path: Pa
         config = config_of(pattern, weights)
         pipeline.run(config.model_copy(update={"clip": config.clip.model_copy(update=clip)}), out=out)
         assert torch.get_num_threads() == before
-        return {path.name: path.stat().st_mtime_ns for path in (out / "embeddings").glob("*.npy")}
+        return {
+            path.name: path.stat().st_mtime_ns
+            for path in [*(out / "embeddings").rglob("*.npy"), out / "vocabulary.npy"]
+        }
 
     first = times(threads=1)
     assert len(first) == 4 and times(threads=2, shards_per_job=1) == first

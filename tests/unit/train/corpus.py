@@ -11,8 +11,9 @@ from PIL import Image
 
 from cocu.config import Config, validate
 from cocu.io import file_sha256, write_json, write_text
-from cocu.pairs.shards import write_shard
+from cocu.layout import MANIFEST, WORDS, Corpus, side_car
 from cocu.pairs.tables import CAPTIONS, Archive, keys_sha256, write_archive, write_table
+from tests.unit.corpora import Samples, write_corpus
 
 PAIRS, SHARDS = 12, 2
 VOCABULARY = ("dog", "cat", "grass")
@@ -27,37 +28,38 @@ class Files:
     archive: Path
 
 
-def make_files(root: Path, name: str = "toy", side: int = 32) -> Files:
+def make_files(root: Path, name: str = "toy", side: int = 32, aside: int | None = None) -> Files:
     """24 pairs in two shards; every caption names a dog, every archive row a cat and then grass.
 
-    The captions in the tars have tags, which the side-cars have not.
+    The captions in the tars have tags, which the side-cars have not. `aside` is a number of a shard that is set aside,
+    and has no pairs.
     """
     rng = np.random.default_rng(0)
-    shards, described = [], []
+    shards: dict[str, Samples | None] = {}
+    described = []
     captions, archive = root / "captions", root / "archive"
     for s in range(SHARDS):
-        stem = f"{s:05d}"
+        shard, count = f"{name}/{s:05d}", 0 if s == aside else PAIRS
         samples = []
-        for i in range(PAIRS):
+        for i in range(count):
             stream = io.BytesIO()
             Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(stream, "JPEG")
             samples.append((f"{i:05d}", stream.getvalue(), f"<b>a photo</b> of dog {s}{i}"))
-        write_shard(root / f"{stem}.tar", samples)
-        keys = [f"{name}/{stem}/{sample}" for sample, _, _ in samples]
-        clean = [f"a photo of dog {s}{i}" for i in range(PAIRS)]
-        columns = {"key": keys, "caption": clean, "concepts": [[0]] * PAIRS}
-        write_table(captions / f"{stem}.parquet", CAPTIONS, columns)
-        row = np.arange(PAIRS + 1, dtype=np.int64) * 2
-        ids, scores = np.array([1, 2] * PAIRS, np.uint16), np.array([2.0, 1.0] * PAIRS, np.float32)
-        write_archive(archive / f"{stem}.parquet", keys, Archive(row, ids, scores, np.zeros(2 * PAIRS, np.uint16)))
-        shards.append({"path": f"{stem}.tar", "samples": PAIRS, "sha256": stem})
-        described.append({"stem": stem, "rows": PAIRS, "keys_sha256": keys_sha256(keys)})
-    write_json(root / "manifest.json", {"corpus": name, "shards": shards})
-    write_json(captions / "manifest.json", {"vocabulary": {"concepts": len(VOCABULARY)}, "shards": described})
-    write_text(captions / "vocabulary.txt", "\n".join(VOCABULARY) + "\n")
-    made_with = {"vocabulary.txt": file_sha256(captions / "vocabulary.txt")}
-    write_json(archive / "manifest.json", {"inputs": made_with})
-    return Files(root / "manifest.json", captions, archive)
+        shards[shard] = samples or None
+        keys = [f"{shard}/{sample}" for sample, _, _ in samples]
+        clean = [f"a photo of dog {s}{i}" for i in range(count)]
+        columns = {"key": keys, "caption": clean, "concepts": [[0]] * count}
+        write_table(side_car(captions, shard), CAPTIONS, columns)
+        row = np.arange(count + 1, dtype=np.int64) * 2
+        ids, scores = np.array([1, 2] * count, np.uint16), np.array([2.0, 1.0] * count, np.float32)
+        found = Archive(row, ids, scores, np.zeros(2 * count, np.uint16))
+        write_archive(side_car(archive, shard), keys, found)
+        described.append({"shard": shard, "rows": count, "keys_sha256": keys_sha256(keys)})
+    write_corpus(Corpus(root), name, shards)
+    write_json(captions / MANIFEST, {"vocabulary": {"concepts": len(VOCABULARY)}, "shards": described})
+    write_text(captions / WORDS, "\n".join(VOCABULARY) + "\n")
+    write_json(archive / MANIFEST, {"vocabulary_sha256": file_sha256(captions / WORDS)})
+    return Files(Corpus(root).manifest, captions, archive)
 
 
 def tiny_config(**train: object) -> Config:

@@ -14,7 +14,7 @@ from timm.data.transforms_factory import create_transform
 from cocu.config import Augment, load
 from cocu.train.augment import Augmentation, posterize, seeded, timm_transform
 
-PAPER = load([Path("config/config.yaml"), Path("config/cc3m.yaml")]).train.augment
+PAPER = load([Path(f"config/{name}.yaml") for name in ("config", "paper", "cc3m")]).train.augment
 SIDE = 32
 
 

@@ -29,9 +29,9 @@ def message(config: Config) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["config", "smoke", "cc3m", "full"])
-def test_what_is_shipped_can_be_trained(name: str) -> None:
-    check_arms(load([CONFIG / "config.yaml", CONFIG / f"{name}.yaml"]))
+@pytest.mark.parametrize("names", [[], ["smoke"], ["paper", "cc3m"], ["paper", "full"]], ids="-".join)
+def test_what_is_shipped_can_be_trained(names: list[str]) -> None:
+    check_arms(load([CONFIG / f"{name}.yaml" for name in ("config", *names)]))
 
 
 def test_a_model_too_large_for_any_memory_is_made_in_no_time() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import torch
 from cocu.config import Config, load
 from cocu.errors import DataError, EnvironmentFault
 from cocu.io import write_json, write_text
-from cocu.pairs.shards import index_shard
+from cocu.layout import side_car
+from cocu.pairs.shards import index_shard, manifest_shards
 from cocu.pairs.tables import Archive, write_archive
 from cocu.train import data
 from cocu.train.data import Batch, Order, Pairs, batches, load_pairs
 from tests.unit.train.corpus import PAIRS, VOCABULARY, Files, make_files, tiny_config
 
-PAPER = load([Path("config/config.yaml"), Path("config/cc3m.yaml")])
+PAPER = load([Path(f"config/{name}.yaml") for name in ("config", "paper", "cc3m")])
 
 
 def paper_config(**train: object) -> Config:
@@ -130,11 +132,11 @@ def test_prompts_follow_temperature_sampling_and_replacement(tmp_path: Path) -> 
 def test_side_cars_are_joined_by_key_whatever_the_order_of_the_manifest(tmp_path: Path) -> None:
     files, config = make_files(tmp_path), tiny_config(prompts={"source": "archive", "sampling": "top", "count": 1})
     row = np.arange(PAIRS + 1, dtype=np.int64)
-    for stem, concept in (("00000", 1), ("00001", 2)):  # the shards' archives differ
-        keys = [f"toy/{stem}/{i:05d}" for i in range(PAIRS)]
+    for shard, concept in (("toy/00000", 1), ("toy/00001", 2)):  # the shards' archives differ
+        keys = [f"{shard}/{i:05d}" for i in range(PAIRS)]
         same = np.full(PAIRS, concept, np.uint16)
         archive = Archive(row, same, np.ones(PAIRS, np.float32), np.zeros(PAIRS, np.uint16))
-        write_archive(files.archive / f"{stem}.parquet", keys, archive)
+        write_archive(side_car(files.archive, shard), keys, archive)
 
     def by_key(pairs: Pairs) -> dict[str, tuple[str, int]]:
         rows = range(len(pairs))
@@ -155,6 +157,8 @@ def test_side_cars_are_joined_by_key_whatever_the_order_of_the_manifest(tmp_path
 @pytest.mark.parametrize("archive", [False, True], ids=["captions", "archive"])
 def test_side_cars_of_another_corpus_of_the_same_shape_are_refused(tmp_path: Path, archive: bool) -> None:
     ours, theirs = make_files(tmp_path / "a", "train0"), make_files(tmp_path / "b", "train1")
+    for folder in (theirs.captions, theirs.archive):
+        shutil.move(folder / "train1", folder / "train0")  # in our files' place
     captions = ours.captions if archive else theirs.captions
     said = "is not the archive of" if archive else r"its row 0 is 'train1/00000/00000', and of the shard's 'train0/"
     with pytest.raises(DataError, match=said):
@@ -163,10 +167,11 @@ def test_side_cars_of_another_corpus_of_the_same_shape_are_refused(tmp_path: Pat
 
 def test_side_cars_of_other_shards_or_fewer_rows_are_refused(tmp_path: Path) -> None:
     files = make_files(tmp_path)
-    (files.captions / "00001.parquet").write_bytes((files.captions / "00000.parquet").read_bytes())
+    second = side_car(files.captions, "toy/00001")
+    second.write_bytes(side_car(files.captions, "toy/00000").read_bytes())
     with pytest.raises(DataError, match=r"00001\.parquet is not of this corpus: the key of its row 0"):
         load_pairs(tiny_config(), 1, files.corpus, files.captions, None)
-    (files.captions / "00001.parquet").unlink()
+    second.unlink()
     with pytest.raises(DataError, match=r"Cannot read .*00001\.parquet"):
         load_pairs(tiny_config(), 1, files.corpus, files.captions, None)
 
@@ -178,9 +183,24 @@ def test_an_archive_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
         load_pairs(tiny_config(), 1, files.corpus, files.captions, files.archive)
 
 
+@pytest.mark.parametrize("aside", [0, 1])
+@pytest.mark.parametrize("archive", [False, True], ids=["captions", "archive"])
+def test_a_shard_that_is_set_aside_has_no_samples(tmp_path: Path, aside: int, archive: bool) -> None:
+    files, config = make_files(tmp_path, aside=aside), tiny_config(prompts={"source": "archive"} if archive else {})
+    pairs = load_pairs(config, 1, files.corpus, files.captions, files.archive if archive else None)
+    assert len(pairs) == len(pairs.captions) == len(pairs.candidates) == PAIRS
+    assert (
+        pairs.reader.key(0) == f"toy/{1 - aside:05d}/00000"
+        and pairs.captions[0].as_py() == f"a photo of dog {1 - aside}0"
+    )
+    assert pairs.candidates.row(PAIRS - 1)[0].tolist() == ([1, 2] if archive else [0])
+    (batch,) = batches(pairs, config, 0, 1)
+    assert len(batch.rows) == 8
+
+
 def spoil(files: Files, row: int) -> None:
     """Overwrite the image of a row of the first shard."""
-    path = files.corpus.parent / "00000.tar"
+    path = manifest_shards(files.corpus)[0].path
     offset, size, *_ = index_shard(path).spans[row]
     content = bytearray(path.read_bytes())
     content[offset : offset + size] = bytes(size)

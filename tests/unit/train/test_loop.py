@@ -18,8 +18,10 @@ from cocu.config import Config, Corpus, MiniWorld
 from cocu.errors import NumericsError
 from cocu.evaluate import score
 from cocu.io import file_sha256, write_json, write_text
+from cocu.layout import side_car
 from cocu.mini import benchmarks
 from cocu.model.groupvit import GroupViT
+from cocu.stamp import stamp
 from cocu.train import loop
 from cocu.train.checkpoint import METRICS
 from cocu.train.optim import adamw, learning_rate
@@ -96,9 +98,9 @@ def test_whatever_decides_the_weights_is_in_the_key_of_the_state(tmp_path: Path,
     train(config, files, tmp_path / "out" / "1", tmp_path / "state")
     changed = {
         "shards": files.corpus,
-        "captions": files.captions / "00001.parquet",
+        "captions": side_car(files.captions, "toy/00001"),
         "vocabulary": files.captions / "vocabulary.txt",
-        "archive": files.archive / "00001.parquet",
+        "archive": side_car(files.archive, "toy/00001"),
     }
     if part in ("seed", "model", "train"):
         seed = 1 + (part == "seed")
@@ -110,7 +112,7 @@ def test_whatever_decides_the_weights_is_in_the_key_of_the_state(tmp_path: Path,
         write_json(files.corpus, manifest)
     elif part == "vocabulary":
         write_text(changed[part], "dog\ncat\ngravel\n")
-        write_json(files.archive / "manifest.json", {"inputs": {"vocabulary.txt": file_sha256(changed[part])}})
+        write_json(files.archive / "manifest.json", {"vocabulary_sha256": file_sha256(changed[part])})
     else:  # the same rows, other bytes
         pq.write_table(pq.read_table(changed[part]), changed[part], compression="none")
     after = loop.inputs(files.corpus, files.captions, files.archive)
@@ -126,8 +128,9 @@ def test_the_model_says_what_it_was_made_from(tmp_path: Path) -> None:
     assert (said["arm"], said["seed"], said["steps"], said["pairs"]) == ("cocu", 7, 2, 24)
     assert said["train"]["weight_decay"] == 0.3 and said["train"]["prompts"]["source"] == "archive"
     assert said["model"] == config.model.model_dump(mode="json")
-    assert said["inputs"] == loop.inputs(files.corpus, files.captions, files.archive)
-    assert said["inputs"]["vocabulary"] == file_sha256(files.captions / "vocabulary.txt")
+    made_from = {"seed": 7, **loop.inputs(files.corpus, files.captions, files.archive)}
+    assert said["stamp"] == stamp("train", config, made_from)
+    assert said["stamp"]["inputs"]["vocabulary"] == file_sha256(files.captions / "vocabulary.txt")
     assert said["card"]["stage"] == "train" and torch.__version__.startswith(said["card"]["versions"]["torch"])
 
 

@@ -205,7 +205,7 @@ def test_the_projector_counts_one_batch_a_step(tmp_path: Path, level: str) -> No
 
 def shrunk(name: str) -> Config:
     """A shipped configuration with its own model and train sections, at reduced width, batch and number of workers."""
-    config = load([Path("config/config.yaml"), Path(f"config/{name}.yaml")]).arm("cocu")
+    config = load([Path(f"config/{part}.yaml") for part in ("config", "paper", name)]).arm("cocu")
     small = {"width": 48, "text_width": 32, "projector_width": 64, "embed_dim": 32}
     model = config.model.model_copy(update=small)
     train = config.train.model_copy(update={"batch_size": 4, "workers": 2, "threads": 1, "steps": 3, "log_every": 1})
