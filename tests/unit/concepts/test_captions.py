@@ -147,6 +147,10 @@ def test_what_captions_are_made_from_is_known_beforehand(tmp_path: Path) -> None
     held = make_config(vocabulary={"min_count": 1, "exclude_benchmarks": ["voc"]})
     assert captions.inputs(held, folders.corpus)["inputs"] != before[0]["inputs"]
     assert captions.inputs(plain, folders.corpus) == before[0]
+    described = read_json(folders.corpus)
+    described["shards"][1]["samples"] = 39  # as where one is set aside
+    write_json(folders.corpus, described)
+    assert captions.inputs(plain, folders.corpus) != before[0]
     for texts, aside in ((["cat"] * 120, ()), (["dog"] * 120, ("tiny/00001",))):
         folders.write_corpus(texts, list(SHARDS), aside)
         assert captions.inputs(plain, folders.corpus) != before[0]
