@@ -299,8 +299,10 @@ def test_outside_the_pool_its_own_embeddings_make_a_shard_again(tmp_path: Path) 
     pool = curated(tmp_path / "pool", make_config(), list(SHARDS))
     config = make_config(pool=str(pool.root))
     own = curated(tmp_path / "own", config, list(SHARDS))
+    before = read_json(own.archive / MANIFEST)["stamp"]
     rewrite(own, "tiny/00001", lambda vectors: vectors[::-1])
     assert remade(own, config) == {"tiny/00001"}
+    assert read_json(own.archive / MANIFEST)["stamp"] != before
     rewrite(pool, "tiny/00001", lambda vectors: vectors[::-1])
     assert remade(own, config) == set(SHARDS)
 
