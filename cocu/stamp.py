@@ -50,7 +50,10 @@ RECIPES: dict[str, tuple[str, tuple[str, ...]]] = {
     "evaluate": ("cocu.evaluate.job", ("evaluate.backgrounds", "evaluate.limit")),
     "tables": ("cocu.report.tables", REPORT),
     "figures": ("cocu.report.figures", REPORT),
-    "panel": ("cocu.report.panel", (*REPORT, "report.panel_images")),
+    "panel": (
+        "cocu.report.panel",
+        ("report.baseline", "report.treatment", "report.panel_images", "evaluate.benchmarks"),
+    ),
 }
 
 Stamp = dict[str, Any]

@@ -79,6 +79,7 @@ def _check(files: Sequence[tuple[str, Path]], out: Corpus) -> tuple[list[dict[st
     shards, counts = [], Counter(pairs=0, other_members=0)
     for shard, path in progress(files, total=len(files), what="verifying shards"):
         shards.append(_indexed(shard, path, frozenset(), out, counts))
+    write_text(out.quarantine, "")
     return shards, counts
 
 

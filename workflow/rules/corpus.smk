@@ -9,7 +9,7 @@ rule corpus:
         index=files(layout.side_car, PAIRS.index, SHARDS),
         shards=files(layout.tar, PAIRS.shards, SHARDS) if MINI else [],
         truth=files(layout.scenes, AT.truth("{corpus}"), SHARDS) if MINI else [],
-        quarantine=[PAIRS.quarantine] if CFG.corpus.lenient and not MINI else [],
+        quarantine=[] if MINI else PAIRS.quarantine,
     log:
         AT.log("corpus/{corpus}"),
     benchmark:
