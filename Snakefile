@@ -6,26 +6,16 @@ The configuration decides everything; config/config.yaml explains each key. The 
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from cocu import config as settings
-from cocu.errors import CocuError
-from cocu.io import write_text
-from cocu.yaml_file import read_yaml
+from cocu.config import dump
+from cocu.io import hold, write_text
 
 min_version("9.8")
 
 
 configfile: "config/config.yaml"
 
-
-try:
-    for file in workflow.configfiles:
-        read_yaml(Path(file))  # stricter than Snakemake's own reading: no key twice
-    CFG = settings.validate(config)
-except CocuError as error:
-    raise WorkflowError(str(error))
 
 # Jobs find this environment's `cocu` whether or not it is activated, and fail with the first command that fails.
 shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
@@ -45,9 +35,12 @@ include: "workflow/rules/report.smk"
 # Before the first job, and not in a dry run: what is configured can be made, one workflow at a time works on an experiment,
 # and the verbs read its configuration from a file. The rules' fingerprints, not that file's time, decide what runs again.
 onstart:
-    check_all()
-    hold_lock()
-    write_text(CONFIG, settings.dump(CFG))
+    from cocu.preflight import check  # it imports torch: too slow for every job
+
+    with told():
+        check(CFG)
+        hold(AT.lock)
+    write_text(CONFIG, dump(CFG))
 
 
 rule all:

@@ -18,7 +18,8 @@ CORES = 2
 AFTER = {
     "corpus": (),
     "benchmarks": (),
-    "clip": ("corpus",),
+    "clip": ("web",),
+    "web": (),
     "captions": ("corpus",),
     "embed": ("clip", "corpus"),
     "embed_vocabulary": ("clip", "captions"),

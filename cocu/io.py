@@ -6,6 +6,7 @@ Everything is written under a temporary name and renamed, so that a file that ex
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -51,6 +52,25 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def hold(lock: Path) -> None:
+    """Lock a file until this process ends, however it ends: a lock of existence would outlive a kill -9.
+
+    Raises `EnvironmentFault` when another process holds it, or the place cannot be written.
+    """
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_CREAT | os.O_WRONLY)  # never closed: the lock goes with the process
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise EnvironmentFault(
+            f"Another workflow is at work on {lock.parent} (it holds {lock}): wait for it, or end it."
+        ) from None
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{lock.parent} cannot be written ({error.strerror}): check the folder's owner and mount."
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

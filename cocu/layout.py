@@ -107,6 +107,10 @@ class Curation:
         """An archive of what is truly visible."""
         return self.root / "oracle"
 
+    def prompts(self, source: str) -> Path | None:
+        """What prompts of a source are drawn from; None for the captions' own concepts."""
+        return {"caption": None, "archive": self.archive, "truth": self.oracle}[source]
+
     @property
     def quality(self) -> Path:
         return self.root / "quality.json"
@@ -160,11 +164,11 @@ class Experiment:
     def lock(self) -> Path:
         return self.root / ".lock"
 
-    def log(self, name: str) -> Path:
-        return self.root / "logs" / f"{name}.log"
+    def log(self, *names: str) -> Path:
+        return self.root / "logs" / f"{'/'.join(names)}.log"
 
-    def time(self, name: str) -> Path:
-        return self.root / "times" / f"{name}.tsv"
+    def time(self, *names: str) -> Path:
+        return self.root / "times" / f"{'/'.join(names)}.tsv"
 
     def corpus_of(self, seed: int | str) -> str:
         """The corpus that a seed trains on: its own in the mini experiment, the one there is otherwise."""
@@ -189,8 +193,7 @@ class Experiment:
         """What the scenes of a mini corpus show: SET/SHARD.npz."""
         return self.root / "truth" / corpus
 
-    def benchmarks(self, split: str) -> Path:
-        """The mini benchmarks of a split."""
+    def benchmarks(self, split: str) -> Path:  # the mini ones
         return self.root / "benchmarks" / split
 
     @property
@@ -199,8 +202,7 @@ class Experiment:
         return self.benchmarks("val") if self.mini else None
 
     @property
-    def test(self) -> Path:
-        """Where the benchmarks' files are."""
+    def test(self) -> Path:  # where the benchmarks' files are
         return self.benchmarks("test") if self.mini else Path(self.config.evaluate.data)
 
     @property
@@ -215,10 +217,8 @@ class Experiment:
         return Curation(*(self.root / "curation" / name for name in names))
 
     def prompts(self, arm: str, seed: int | str) -> Path | None:
-        """The folder that an arm's prompts are drawn from; None for the captions' own concepts."""
         config = self.config.arm(arm)
-        here = self.curation(self.corpus_of(seed), config)
-        return {"caption": None, "archive": here.archive, "truth": here.oracle}[config.train.prompts.source]
+        return self.curation(self.corpus_of(seed), config).prompts(config.train.prompts.source)
 
     def kept(self, stage: str, name: str) -> Path:
         """Finished parts of a stage's results, which are no output: a killed job finds them again."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-PACKAGES = ("cocu", "torch", "numpy", "open_clip_torch", "faiss-cpu", "mmsegmentation", "snakemake")
+PACKAGES = ("cocu", "torch", "numpy", "open_clip_torch", "faiss-cpu", "faiss-gpu", "mmsegmentation", "snakemake")
 LOG_SECONDS = 15.0
 
 

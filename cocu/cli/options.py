@@ -7,27 +7,18 @@ from typing import Annotated
 
 import typer
 
-from cocu.config import Part, read, validate_part
+from cocu.config import Device, Part, read, validate_part
 
-ConfigFiles = Annotated[
-    list[Path],
-    typer.Option(
-        "--config", metavar="FILE", help="Configuration; given again, the later file is laid over the earlier."
-    ),
-]
 DEFAULT = [Path("config/config.yaml")]
-OwnConfig = Annotated[
-    list[Path] | None,
-    typer.Option("--config", metavar="FILE", help="As elsewhere; else config/config.yaml, where there is one."),
-]
-CorpusFile = Annotated[Path, typer.Option("--corpus", metavar="FILE", help="The corpus's manifest.json.")]
-Captions = Annotated[Path, typer.Option("--captions", metavar="DIR", help="The captions' concepts.")]
-ClipFolder = Annotated[
-    Path | None,
-    typer.Option("--clip", metavar="DIR", help="The stand-in; left out for a model of open_clip."),
-]
+CONFIG = typer.Option("--config", metavar="FILE", help="Configuration; a later file is laid over an earlier one.")
+OWN = typer.Option("--config", metavar="FILE", help="As elsewhere; else config/config.yaml, where there is one.")
+ConfigFiles = Annotated[list[Path], CONFIG]
+OwnConfig = Annotated[list[Path] | None, OWN]
 OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder that the results are written into.")]
 OutFile = Annotated[Path, typer.Option("--out", metavar="FILE", help="File that the result is written to.")]
+Checkpoint = Annotated[Path, typer.Option(metavar="DIR", help="The model: its folder, or model.safetensors in it.")]
+Where = Annotated[Device, typer.Option("--device", help="Where it is computed.")]
+Processes = Annotated[int, typer.Option(min=1, help="Processes that share the images, a thread each.")]
 
 
 def own_config(kind: type[Part], given: list[Path] | None) -> Part:

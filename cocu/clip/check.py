@@ -11,8 +11,12 @@ from cocu.errors import ConfigError
 
 
 def check_clips(config: Config) -> None:
-    """Raise `ConfigError`, a line a mistake, for the CLIP that curates and for those among the references."""
+    """Raise `ConfigError`, a line a mistake, for the CLIPs that curate and for those among the references."""
+    arms = {
+        (clip.model, clip.pretrained): name for name in config.arms if (clip := config.arm(name).clip) != config.clip
+    }
     named = [("", config.clip.model, config.clip.pretrained)]
+    named += [(f"arms.{name}: ", *clip) for clip, name in arms.items()]
     named += [(f"references.{name}: ", r.clip, r.pretrained) for name, r in config.references.items() if r.clip]
     mistakes = []
     for where, model, pretrained in named:

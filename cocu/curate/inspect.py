@@ -42,7 +42,7 @@ def show(archive: Path, captions: Path, key: str) -> str:
 
     Raises `DataError` for a key that is not there, with the nearest ones.
     """
-    names = _vocabulary(captions)
+    names = vocabulary(captions)
     name = "/".join(key.split("/")[:2]) if key.count("/") >= 2 else ""
     known = [str(shard["shard"]) for shard in read_json(captions / MANIFEST)["shards"]]
     if name not in known:
@@ -75,11 +75,11 @@ def stats(archive: Path, captions: Path) -> dict[str, Any]:
     most_added: (concept, pairs whose archive has it and whose caption does not); benchmarks: class names that occur in
     captions and in archives, of how many; examples.
     """
-    names = _vocabulary(captions)
+    names = vocabulary(captions)
     pairs = said = found = both = bare_said = bare_found = 0
     added, in_captions, in_archives = (np.zeros(len(names), np.int64) for _ in range(3))
     examples: list[dict[str, Any]] = []
-    for shard in _shards(archive, captions):
+    for shard in shards(archive, captions):
         own, given = _pairs(shard.said, len(names)), _pairs((shard.archive.indptr, shard.archive.concepts), len(names))
         new = np.setdiff1d(given, own, assume_unique=True)
         pairs, said, found, both = (
@@ -126,7 +126,8 @@ def format_stats(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _vocabulary(captions: Path) -> list[str]:
+def vocabulary(captions: Path) -> list[str]:
+    """The concepts' names in the order of their ids."""
     path = captions / WORDS
     try:
         return path.read_text(encoding="utf-8").splitlines()
@@ -134,7 +135,8 @@ def _vocabulary(captions: Path) -> list[str]:
         raise DataError(f"Cannot read {path}: {error.strerror}. Name the folder that the curation wrote.") from error
 
 
-def _shards(archive: Path, captions: Path) -> Iterator[Shard]:
+def shards(archive: Path, captions: Path) -> Iterator[Shard]:
+    """The shards of a curation in order, with their captions. Raises `DataError` where the two are of other pairs."""
     for shard in read_json(captions / MANIFEST)["shards"]:
         yield _read(archive, captions, str(shard["shard"]))
 

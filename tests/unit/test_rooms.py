@@ -42,6 +42,8 @@ ROOMS = (
     "train",
     "mini",
     "report",
+    "preflight",
+    "stages",
     "cli",
 )
 LONGEST = 300  # lines

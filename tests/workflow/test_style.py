@@ -35,11 +35,6 @@ def test_snakemake_lint() -> None:
     assert complaints("snakemake", "--lint") == ""
 
 
-def test_modules_are_short() -> None:
-    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in ROOT.glob("cocu/**/*.py")}
-    assert {path: n for path, n in lines.items() if n >= 300} == {}
-
-
 def test_the_lock_is_complete_and_needs_no_display_library() -> None:
     from importlib.metadata import distributions
 

@@ -1,13 +1,33 @@
-# What the rules share: the layout of the experiment, which corpora, shards and arms it has, and what a job needs.
+# What the rules share: the configuration, the layout of the experiment, which corpora, shards and arms it has, and what a job needs.
 
-import fcntl
-import os
 import re
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
+
+from cocu import config as settings
 from cocu import layout, stamp, variants
 from cocu.benchmarks.definitions import read_benchmark, showcase
 from cocu.concepts.benchmark_names import held_out_names
+from cocu.errors import CocuError
+from cocu.yaml_file import read_yaml
+
+
+@contextmanager
+def told():
+    """What cocu refuses ends the workflow with its sentence."""
+    try:
+        yield
+    except CocuError as error:
+        raise WorkflowError(str(error))
+
+
+with told():
+    for file in workflow.configfiles:
+        read_yaml(Path(file))  # stricter than Snakemake's own reading: no key twice
+    CFG = settings.validate(config)
 
 AT = layout.Experiment(CFG)
 CONFIG = AT.resolved
@@ -26,47 +46,13 @@ wildcard_constraints:
     benchmark="|".join(CFG.evaluate.benchmarks),
 
 
-def protocol(benchmark):
-    """The hash of how a benchmark is scored: results change with it."""
-    try:
-        return read_benchmark(benchmark).protocol_hash()
-    except CocuError as error:
-        raise WorkflowError(str(error))
-
-
 def held_out(wildcards):
     """The hash of the class names that no vocabulary may hold: files say them, and no value of the configuration."""
-    try:
-        return stamp.digest(held_out_names(curated(wildcards)[1].curate.vocabulary.exclude_benchmarks))
-    except CocuError as error:
-        raise WorkflowError(str(error))
+    return stamp.digest(held_out_names(curated(wildcards)[1].curate.vocabulary.exclude_benchmarks))
 
 
-PROTOCOLS = {benchmark: protocol(benchmark) for benchmark in CFG.evaluate.benchmarks}
-
-
-def check_all():
-    """Refuse a CLIP that does not exist and an arm that cannot be trained: it imports torch, too slow for every job."""
-    from cocu.clip.check import check_clips
-    from cocu.train.check import check_arms
-
-    try:
-        check_clips(CFG)
-        check_arms(CFG)
-    except CocuError as error:
-        raise WorkflowError(str(error))
-
-
-def hold_lock():
-    """Lock the experiment until this process ends, however it ends: Snakemake's own lock would outlive a kill -9."""
-    try:
-        AT.lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(AT.lock, os.O_CREAT | os.O_WRONLY)  # never closed: the lock goes with the process
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise WorkflowError(f"Another workflow is at work on {AT.root} (it holds {AT.lock}): wait for it, or end it.")
-    except OSError as error:
-        raise WorkflowError(f"{AT.root} cannot be written ({error.strerror}): check the folder's owner and mount.")
+with told():
+    PROTOCOLS = {benchmark: read_benchmark(benchmark).protocol_hash() for benchmark in CFG.evaluate.benchmarks}
 
 
 def made(stage, *more, arm=None):
@@ -128,19 +114,21 @@ def vectors(wildcards):
     return layout.vectors_manifest(curated(wildcards)[0].vectors)
 
 
-def several(blocks):
-    """The blocks, where there is more than one: one alone is the whole."""
-    return blocks if len(blocks) > 1 else []
+def jobs(stage, shards_per_job):
+    """The jobs that share the shards of a corpus: rule, log, number, shards, and how many others' blocks it joins.
+
+    A block is a job; the last one joins them. Where all shards are one block, that job does it alone.
+    """
+    blocks, log = AT.blocks("{corpus}", shards_per_job), f"{stage}/{{corpus}}{{variant}}"
+    if len(blocks) == 1:
+        return [(stage, log, None, blocks[0], 0)]
+    each = [(f"{stage}_{number}", f"{log}/{number}", number, shards, 0) for number, shards in enumerate(blocks)]
+    return [*each, (stage, log, None, [], len(blocks))]
 
 
-def embedded_blocks(wildcards):
-    folder = curated(wildcards)[0].embeddings
-    return [layout.block(folder, number) for number, _ in enumerate(several(EMBED_BLOCKS))]
-
-
-def archived_blocks(wildcards):
-    folder = curated(wildcards)[0].archive
-    return [layout.block(folder, number) for number, _ in enumerate(several(ARCHIVE_BLOCKS))]
+def finished(folder, number):
+    """What says that a job of `jobs` has filled its part of a folder."""
+    return folder / layout.MANIFEST if number is None else layout.block(folder, number)
 
 
 def clip_weights():
@@ -174,6 +162,11 @@ def model(arm, seed):
     return stand_in() if CFG.references[arm].clip == "stand-in" else []
 
 
+def evaluated_arm(wildcards):
+    """The arm or reference whose model a job evaluates."""
+    return wildcards.get("arm", CFG.report.treatment)
+
+
 def table(name):
     """A table's files; the CSV goes into the HTML report."""
     csv = report(AT.tables / f"{name}.csv", caption=f"../report/{name}.rst", category="Tables", labels={"table": name})
@@ -188,7 +181,5 @@ def figure(name):
     return [svg, AT.figures / f"{name}.png"]
 
 
-# The shards of a corpus that is trained on, SET/SHARD each, and those that one job embeds, or gives their archives.
+# The shards of a corpus that is trained on, SET/SHARD each.
 SHARDS = AT.shards("{corpus}")
-EMBED_BLOCKS = AT.blocks("{corpus}", CFG.clip.shards_per_job)
-ARCHIVE_BLOCKS = AT.blocks("{corpus}", CFG.curate.shards_per_job)

@@ -1,32 +1,39 @@
 # The pairs: composed, or the user's own shards verified; and the mini experiment's benchmarks and stand-in CLIP.
 
-PAIRS = AT.corpus("{corpus}")
+MANIFEST = AT.corpus("{corpus}").manifest
 
+# The mini experiment has a corpus more, which the stand-in learns from; nothing reads its truth.
+for CORPUS in ("{corpus}", layout.WEB) if STAND_IN else ("{corpus}",):
+    PAIRS, TRAINED = AT.corpus(CORPUS), CORPUS != layout.WEB
+    PLACE = ("corpus", CORPUS) if TRAINED else (CORPUS,)
 
-rule corpus:
-    output:
-        manifest=PAIRS.manifest,
-        index=files(layout.side_car, PAIRS.index, SHARDS),
-        shards=files(layout.tar, PAIRS.shards, SHARDS) if MINI else [],
-        truth=files(layout.scenes, AT.truth("{corpus}"), SHARDS) if MINI else [],
-        quarantine=[] if MINI else PAIRS.quarantine,
-    log:
-        AT.log("corpus/{corpus}"),
-    benchmark:
-        AT.time("corpus/{corpus}")
-    priority: 1  # most jobs wait for it, and it is the first to say what data is missing
-    conda:
-        ENV
-    resources:
-        **needs((1000, 4000), (10, 600)),
-    params:
-        config=CONFIG,
-        made=made("mini", "corpus.mini.train_pairs") if MINI else made("corpus"),
-        files=lambda wildcards: stamp.file_facts(CFG.corpus.addresses()),
-    message:
-        "corpus {wildcards.corpus}"
-    shell:
-        "cocu stage corpus --config {params.config} --corpus {wildcards.corpus} > {log} 2>&1"
+    rule:
+        name:
+            "corpus" if TRAINED else "web"
+        output:
+            manifest=PAIRS.manifest,
+            index=files(layout.side_car, PAIRS.index, AT.shards(CORPUS)),
+            shards=files(layout.tar, PAIRS.shards, AT.shards(CORPUS)) if MINI else [],
+            truth=files(layout.scenes, AT.truth(CORPUS), AT.shards(CORPUS)) if MINI and TRAINED else [],
+            quarantine=[] if MINI else PAIRS.quarantine,
+        log:
+            AT.log(*PLACE),
+        benchmark:
+            AT.time(*PLACE)
+        priority: 1  # most jobs wait for it, and it is the first to say what data is missing
+        conda:
+            ENV
+        resources:
+            **needs((1000, 4000), (10, 600)),
+        params:
+            config=CONFIG,
+            corpus=CORPUS,
+            made=made("mini", f"corpus.mini.{'train' if TRAINED else 'web'}_pairs") if MINI else made("corpus"),
+            files=lambda wildcards: stamp.file_facts(CFG.corpus.addresses()),
+        message:
+            "corpus {params.corpus}"
+        shell:
+            "cocu stage corpus --config {params.config} --corpus {params.corpus} > {log} 2>&1"
 
 
 if MINI:
@@ -52,34 +59,10 @@ if MINI:
 
 
 if STAND_IN:
-    WEB = AT.corpus(layout.WEB)
-
-    # The pairs that the stand-in learns from; no arm is trained on them, and nothing reads their truth.
-    rule web:
-        output:
-            manifest=WEB.manifest,
-            index=files(layout.side_car, WEB.index, AT.shards(layout.WEB)),
-            shards=files(layout.tar, WEB.shards, AT.shards(layout.WEB)),
-        log:
-            AT.log("web"),
-        benchmark:
-            AT.time("web")
-        conda:
-            ENV
-        resources:
-            **needs((1000, 1000), (10, 10)),
-        params:
-            config=CONFIG,
-            corpus=layout.WEB,
-            made=made("mini", "corpus.mini.web_pairs"),
-        message:
-            "corpus {params.corpus}"
-        shell:
-            "cocu stage corpus --config {params.config} --corpus {params.corpus} > {log} 2>&1"
 
     rule clip:
         input:
-            WEB.manifest,
+            AT.corpus(layout.WEB).manifest,
         output:
             *layout.model_files(AT.clip),
             *stand_in(),

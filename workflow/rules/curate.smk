@@ -9,7 +9,7 @@ SEARCH_GPUS = gpus(1 if CFG.curate.search.index in ("auto", "exact") else 0)
 
 rule captions:
     input:
-        corpus=rules.corpus.output.manifest,
+        corpus=MANIFEST,
         words=[file for file in (CFG.curate.vocabulary.file or POOL,) if file],
     output:
         manifest=CURATION.captions / layout.MANIFEST,
@@ -33,62 +33,36 @@ rule captions:
         "cocu stage captions --config {params.config} --corpus {wildcards.corpus}{wildcards.variant} > {log} 2>&1"
 
 
-# Blocks of the embeddings, each a job of its own; where there is one block alone, the rule below does it.
-for number, shards in enumerate(several(EMBED_BLOCKS)):
+for JOB, LOG, NUMBER, PART, JOINED in jobs("embed", CFG.clip.shards_per_job):
 
     rule:
         name:
-            f"embed_{number}"
+            JOB
         input:
-            corpus=rules.corpus.output.manifest,
+            corpus=MANIFEST,
             clip=clip_weights(),
+            parts=[layout.block(CURATION.embeddings, number) for number in range(JOINED)],
         output:
-            manifest=layout.block(CURATION.embeddings, number),
-            embeddings=files(layout.rows, CURATION.embeddings, shards),
+            manifest=finished(CURATION.embeddings, NUMBER),
+            embeddings=files(layout.rows, CURATION.embeddings, PART),
         log:
-            AT.log(f"embed/{{corpus}}{{variant}}/{number}"),
+            AT.log(LOG),
         benchmark:
-            AT.time(f"embed/{{corpus}}{{variant}}/{number}")
+            AT.time(LOG)
         conda:
             ENV
         threads: CFG.clip.threads
         resources:
-            **needs((2000, 16000), (10, 240), gpu=CLIP_GPUS),
+            **needs((2000, 16000), (10, 240), gpu=0 if JOINED else CLIP_GPUS),
         params:
             config=CONFIG,
-            block=number,
+            block="" if NUMBER is None else f"--block {NUMBER}",
             made=made_here("embed", "clip.model", "clip.pretrained"),
         message:
-            "embeddings of {wildcards.corpus}{wildcards.variant}, block {params.block}"
+            f"{JOB}: embeddings of {{wildcards.corpus}}{{wildcards.variant}}"
         shell:
             "cocu stage embed --config {params.config} --corpus {wildcards.corpus}{wildcards.variant}"
-            " --block {params.block} > {log} 2>&1"
-
-
-rule embed:
-    input:
-        corpus=rules.corpus.output.manifest,
-        clip=clip_weights(),
-        parts=embedded_blocks,
-    output:
-        manifest=CURATION.embeddings / layout.MANIFEST,
-        embeddings=[] if several(EMBED_BLOCKS) else files(layout.rows, CURATION.embeddings, SHARDS),
-    log:
-        AT.log("embed/{corpus}{variant}"),
-    benchmark:
-        AT.time("embed/{corpus}{variant}")
-    conda:
-        ENV
-    threads: CFG.clip.threads
-    resources:
-        **needs((2000, 16000), (10, 240), gpu=0 if several(EMBED_BLOCKS) else CLIP_GPUS),
-    params:
-        config=CONFIG,
-        made=made_here("embed", "clip.model", "clip.pretrained"),
-    message:
-        "embeddings of {wildcards.corpus}{wildcards.variant}"
-    shell:
-        "cocu stage embed --config {params.config} --corpus {wildcards.corpus}{wildcards.variant} > {log} 2>&1"
+            " {params.block} > {log} 2>&1"
 
 
 rule embed_vocabulary:
@@ -117,73 +91,45 @@ rule embed_vocabulary:
         " > {log} 2>&1"
 
 
-# Blocks of the archive, each a job of its own; where there is one block alone, the rule below does it.
-for number, shards in enumerate(several(ARCHIVE_BLOCKS)):
+for JOB, LOG, NUMBER, PART, JOINED in jobs("archive", CFG.curate.shards_per_job):
 
     rule:
         name:
-            f"archive_{number}"
+            JOB
         input:
-            corpus=rules.corpus.output.manifest,
+            corpus=MANIFEST,
             captions=captions,
             embeddings=embeddings,
             vocabulary=vectors,
+            parts=[layout.block(CURATION.archive, number) for number in range(JOINED)],
         output:
-            manifest=layout.block(CURATION.archive, number),
-            archives=files(layout.side_car, CURATION.archive, shards),
+            manifest=finished(CURATION.archive, NUMBER),
+            archives=files(layout.side_car, CURATION.archive, PART),
         log:
-            AT.log(f"archive/{{corpus}}{{variant}}/{number}"),
+            AT.log(LOG),
         benchmark:
-            AT.time(f"archive/{{corpus}}{{variant}}/{number}")
+            AT.time(LOG)
         conda:
             ENV
         threads: CFG.curate.threads
         resources:
-            **needs((2000, 64000), (10, 1440), gpu=SEARCH_GPUS),
+            **needs((2000, 64000), (10, 1440), gpu=0 if JOINED else SEARCH_GPUS),
         params:
             config=CONFIG,
-            block=number,
+            block="" if NUMBER is None else f"--block {NUMBER}",
             made=made_here("archive", "curate.pool"),
         message:
-            "archive of {wildcards.corpus}{wildcards.variant}, block {params.block}"
+            f"{JOB} of {{wildcards.corpus}}{{wildcards.variant}}"
         shell:
             "cocu stage archive --config {params.config} --corpus {wildcards.corpus}{wildcards.variant}"
-            " --block {params.block} > {log} 2>&1"
-
-
-rule archive:
-    input:
-        corpus=rules.corpus.output.manifest,
-        captions=captions,
-        embeddings=embeddings,
-        vocabulary=vectors,
-        parts=archived_blocks,
-    output:
-        manifest=CURATION.archive / layout.MANIFEST,
-        archives=[] if several(ARCHIVE_BLOCKS) else files(layout.side_car, CURATION.archive, SHARDS),
-    log:
-        AT.log("archive/{corpus}{variant}"),
-    benchmark:
-        AT.time("archive/{corpus}{variant}")
-    conda:
-        ENV
-    threads: CFG.curate.threads
-    resources:
-        **needs((2000, 64000), (10, 1440), gpu=0 if several(ARCHIVE_BLOCKS) else SEARCH_GPUS),
-    params:
-        config=CONFIG,
-        made=made_here("archive", "curate.pool"),
-    message:
-        "archive of {wildcards.corpus}{wildcards.variant}"
-    shell:
-        "cocu stage archive --config {params.config} --corpus {wildcards.corpus}{wildcards.variant} > {log} 2>&1"
+            " {params.block} > {log} 2>&1"
 
 
 if MINI:
 
     rule oracle:
         input:
-            corpus=rules.corpus.output.manifest,  # its rule writes the truth as well
+            corpus=MANIFEST,  # its rule writes the truth as well
             captions=captions,
         output:
             manifest=CURATION.oracle / layout.MANIFEST,
@@ -206,9 +152,9 @@ if MINI:
 
     rule quality:
         input:
-            corpus=rules.corpus.output.manifest,  # as above
+            corpus=MANIFEST,  # as above
             captions=captions,
-            archive=rules.archive.output.manifest,
+            archive=CURATION.archive / layout.MANIFEST,
         output:
             json=CURATION.quality,
         log:

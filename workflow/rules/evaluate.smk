@@ -6,13 +6,7 @@ MINI_BENCHMARKS = [AT.benchmarks(split) for split in ("val", "test")] if MINI el
 TREATMENT = CFG.report.treatment
 TOGETHER = CFG.evaluate.job == "model"  # whether a job takes all benchmarks, and loads its model once for them
 BENCHMARKS = CFG.evaluate.benchmarks if TOGETHER else ["{benchmark}"]
-EACH = "" if TOGETHER else "/{benchmark}"
-
-
-def evaluated_arm(wildcards):
-    """The arm or reference whose model a job evaluates."""
-    return wildcards.get("arm", TREATMENT)
-
+EACH = [] if TOGETHER else ["{benchmark}"]
 
 # A reference has no seeds: its one result stands at seed 0. The treatment's job has a row more, one label an image.
 for ARM in ("{arm}", TREATMENT):
@@ -26,9 +20,9 @@ for ARM in ("{arm}", TREATMENT):
         output:
             [AT.result(row, "{seed}", name) for row in AT.rows(ARM) for name in BENCHMARKS],
         log:
-            AT.log(f"evaluate/{ARM}/{{seed}}{EACH}"),
+            AT.log("evaluate", ARM, "{seed}", *EACH),
         benchmark:
-            AT.time(f"evaluate/{ARM}/{{seed}}{EACH}")
+            AT.time("evaluate", ARM, "{seed}", *EACH)
         wildcard_constraints:
             arm="|".join(arm for arm in [*CFG.arms, *CFG.references] if arm != TREATMENT),
         conda:

@@ -10,55 +10,37 @@ CURVES = [AT.checkpoint(arm, seed) / layout.CURVE for arm in CFG.arms for seed i
 CURVES = CURVES if CFG.train.validate_every else []
 
 
-rule tables:
-    input:
-        metrics=METRICS,
-        quality=AT.qualities,
-    output:
-        AT.tables / layout.RESULTS,
-        *table("main"),
-        *(table("archive") if MINI else []),
-    log:
-        AT.log("tables"),
-    benchmark:
-        AT.time("tables")
-    conda:
-        ENV
-    resources:
-        **needs((1000, 1000), (10, 10)),
-    params:
-        config=CONFIG,
-        made=made("tables"),
-    message:
-        "tables"
-    shell:
-        "cocu stage tables --config {params.config} > {log} 2>&1"
+TABLES = [AT.tables / layout.RESULTS, *table("main"), *(table("archive") if MINI else [])]
+CHARTS = [*figure("miou"), *(figure("curve") if CURVES else []), *(figure("archive") if MINI else [])]
+FIGURES = [*CHARTS, *figure("panel")]
 
+for STAGE, FILES in (("tables", TABLES), ("figures", CHARTS)):
 
-rule figures:
-    input:
-        metrics=METRICS,
-        curves=CURVES,
-        quality=AT.qualities,
-    output:
-        *figure("miou"),
-        *(figure("curve") if CURVES else []),
-        *(figure("archive") if MINI else []),
-    log:
-        AT.log("figures"),
-    benchmark:
-        AT.time("figures")
-    conda:
-        ENV
-    resources:
-        **needs((1000, 1000), (10, 10)),
-    params:
-        config=CONFIG,
-        made=made("figures"),
-    message:
-        "figures"
-    shell:
-        "cocu stage figures --config {params.config} > {log} 2>&1"
+    rule:
+        name:
+            STAGE
+        input:
+            metrics=METRICS,
+            curves=CURVES if STAGE == "figures" else [],
+            quality=AT.qualities,
+        output:
+            FILES,
+        log:
+            AT.log(STAGE),
+        benchmark:
+            AT.time(STAGE)
+        conda:
+            ENV
+        resources:
+            **needs((1000, 1000), (10, 10)),
+        params:
+            config=CONFIG,
+            stage=STAGE,
+            made=made(STAGE),
+        message:
+            "{params.stage}"
+        shell:
+            "cocu stage {params.stage} --config {params.config} > {log} 2>&1"
 
 
 rule panel:
@@ -68,7 +50,7 @@ rule panel:
         models=[layout.model_files(AT.checkpoint(arm, CFG.seeds[0])) for arm in SIDES],
         data=MINI_BENCHMARKS,
     output:
-        *figure("panel"),
+        figure("panel"),
     log:
         AT.log("panel"),
     benchmark:
@@ -85,7 +67,3 @@ rule panel:
         "panel of test images"
     shell:
         "cocu stage panel --config {params.config} > {log} 2>&1"
-
-
-TABLES = rules.tables.output
-FIGURES = [*rules.figures.output, *rules.panel.output]
