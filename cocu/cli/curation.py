@@ -45,8 +45,8 @@ def curate_shards(
 ) -> None:
     """Give the pairs of your own shards the visible concepts that their captions miss.
 
-    Writes OUT/archive/NAME/SHARD.parquet: key, concepts, scores, clusters. The shards are only read. The same command goes
-    on where an interrupted one ended.
+    Writes OUT/archive/NAME/SHARD.parquet: key, concepts, scores, clusters. The shards are only read. The same command
+    goes on where an interrupted one ended.
     """
     from cocu.curate import pipeline
 

@@ -116,13 +116,17 @@ SEGMENTATION = (
     *changes(
         "cocu/evaluate/job.py",
         (f"{EVALUATE}/test_job.py",),
-        ("job: any result is kept for ever", 'if found["stamp"] == stamp else None', "if found else None"),
-        ("job: the protocol is missing from the stamp", "definition.protocol_hash(), ", ""),
-        ("job: the files are missing from the stamp", ", files_digest(definition, folders)]", "]"),
+        ("job: nothing is kept", "store.keep(out.name, out, made_from, {})", "pass"),
         ("job: a failure ends the job", "failed.append(error)", "raise"),
         ("job: a failure is forgotten", "        raise failed[0]", "        pass"),
         ("job: a reference is a checkpoint", "None if checkpoint else arms[0]", "None"),
-        ("job: one label is segmented", "one_label=arm == ONE_LABEL", "one_label=False"),
+        ("job: one label is segmented", "one_label = arm == ONE_LABEL", "one_label = False"),
+    ),
+    *changes(
+        "cocu/evaluate/stage.py",
+        (f"{EVALUATE}/test_job.py",),
+        ("stage: the protocol is missing from the stamp", '"protocol": definition.protocol_hash(), "data"', '"data"'),
+        ("stage: the files are missing from the stamp", ', "data": data}', "}"),
     ),
     *changes(
         "cocu/segment/segmenter.py",

@@ -77,15 +77,16 @@ def test_train_gets_the_arm_applied_and_paths_by_name(monkeypatch: pytest.Monkey
         seen.update(given, config=config)
 
     monkeypatch.setattr(loop, "run", run)
-    options = ["--corpus", "c.json", "--captions", "cap", "--out", "o", "--state", "s"]
-    assert call("train", *BASE, "--arm", "cocu", "--seed", 3, *options) == 0
+    assert call("train", *BASE, "--arm", "cocu", "--seed", 3, "--curation", "mine", "--out", "o") == 0
     config = seen.pop("config")
     assert isinstance(config, Config)
     assert (config.train.prompts.source, config.arm("groupvit").train.prompts.source) == ("archive", "archive")
     assert seen == {
-        "arm": "cocu", "seed": 3, "corpus": Path("c.json"), "captions": Path("cap"), "archive": None, "val": None,
-        "out": Path("o"), "state": Path("s"),
+        "arm": "cocu", "seed": 3, "corpus": Path("mine/corpus/manifest.json"), "captions": Path("mine/captions"),
+        "archive": Path("mine/archive"), "val": None, "out": Path("o"), "state": Path("o/state"),
     }  # fmt: skip
+    assert call("train", *BASE, "--arm", "groupvit", "--curation", "mine", "--val", "v", "--out", "o") == 0
+    assert (seen["archive"], seen["seed"], seen["val"]) == (None, 0, Path("v"))
 
 
 @pytest.mark.parametrize(("verb", "word"), [("--help", "curate"), ("config --schema", "additionalProperties")])
@@ -103,7 +104,7 @@ def test_help_and_schema_load_no_heavy_package(verb: str, word: str) -> None:
 def test_every_verb_has_a_help_text() -> None:
     verbs = typer.main.get_command(cli.app).commands
     inner = verbs["archive"].commands
-    assert set(inner) == {"show", "stats"}
+    assert set(inner) == {"show", "stats", "export"}
     typed = {"curate", "archive", "vocabulary", "check", "convert", "train", "evaluate", "segment", "import", "export"}
     assert set(verbs) == typed | {"config", "stage"}
     assert all(verb.help for verb in [*verbs.values(), *inner.values()])

@@ -84,7 +84,7 @@ def test_killed_in_training_the_same_command_ends_with_the_same_bytes(finished: 
 
     process = checkout.start(*command)
     deadline = time.monotonic() + 300
-    while not list(checkout.root.glob(f"results/smoke/state/*/*/*/{STATE}")):  # the first checkpoint of any training
+    while not list(result(checkout, "state/train").rglob(STATE)):  # the first checkpoint of any training
         assert process.poll() is None, "the workflow ended before it was killed"
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -94,7 +94,7 @@ def test_killed_in_training_the_same_command_ends_with_the_same_bytes(finished: 
     checkout.snakemake(*command)
     logs = [log.read_text() for log in result(checkout, "logs/train").rglob("*.log")]
     assert any("Resuming at step" in log for log in logs)
-    same = ["curation/train0/archive/00000.parquet", "curation/train0/captions/vocabulary.txt"]
+    same = ["curation/train0/archive/train0/00000.parquet", "curation/train0/captions/vocabulary.txt"]
     for arm in ("groupvit", "cocu"):
         same += [f"checkpoints/{arm}/0/model.safetensors", f"checkpoints/{arm}/0/curve.csv"]
     for path in same:

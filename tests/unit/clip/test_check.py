@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cocu.clip.check import check_clips
 from cocu.config import Clip, Config, Reference, load
@@ -35,3 +36,14 @@ def test_every_clip_that_does_not_exist_is_told_with_where_it_stands(tmp_path: P
     assert last.startswith(f"references.third: clip.pretrained is '{file}', which is neither a file that exists nor")
     file.touch()
     check_clips(configured(Clip(), third=third))
+
+
+def test_the_clip_of_an_arm_is_told_once_and_with_the_arm(tmp_path: Path) -> None:
+    arm = {"clip": {"model": "ViT-B-16", "pretrained": "laion"}, "train": {"prompts": {"source": "archive"}}}
+    given = {"arms": {"one": arm, "two": arm}, "run_arms": ["groupvit", "cocu", "one", "two"]}
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(yaml.safe_dump(given))
+    with pytest.raises(ConfigError) as error:
+        check_clips(load([Path("config/config.yaml"), overlay]))
+    (line,) = str(error.value).splitlines()
+    assert line.startswith("arms.one: ") and "laion" in line
