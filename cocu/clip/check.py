@@ -12,11 +12,11 @@ from cocu.errors import ConfigError
 
 def check_clips(config: Config) -> None:
     """Raise `ConfigError`, a line a mistake, for the CLIPs that curate and for those among the references."""
-    arms = {
-        (clip.model, clip.pretrained): name for name in config.arms if (clip := config.arm(name).clip) != config.clip
-    }
     named = [("", config.clip.model, config.clip.pretrained)]
-    named += [(f"arms.{name}: ", *clip) for clip, name in arms.items()]
+    for name in config.arms:
+        own = config.arm(name).clip
+        if all((own.model, own.pretrained) != (model, pretrained) for _, model, pretrained in named):
+            named.append((f"arms.{name}: ", own.model, own.pretrained))
     named += [(f"references.{name}: ", r.clip, r.pretrained) for name, r in config.references.items() if r.clip]
     mistakes = []
     for where, model, pretrained in named:
