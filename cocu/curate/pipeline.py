@@ -15,10 +15,10 @@ from cocu.config import DataConfig
 from cocu.curate import archive
 from cocu.errors import ConfigError
 from cocu.io import read_json
-from cocu.layout import MANIFEST, Curation
+from cocu.layout import MANIFEST, Curation, side_car
 from cocu.log import say
 from cocu.pairs import verify
-from cocu.stamp import Store, still_holds
+from cocu.stamp import Stamp, Store, still_holds
 
 
 def run(config: DataConfig, *, out: Path) -> None:
@@ -30,9 +30,9 @@ def run(config: DataConfig, *, out: Path) -> None:
         raise ConfigError(f"The pool {config.curate.pool} is the folder that is written: leave --pool out.")
     here = Curation(out)
     corpus = here.corpus.manifest
-    if not still_holds(corpus, verify.inputs(config)):
+    if not _made(corpus, verify.inputs(config), here.corpus.index):
         verify.run(config, corpus=config.corpus.name, out=here.corpus, copies=here.state / "shards")
-    if not still_holds(here.captions / MANIFEST, captions.inputs(config, corpus)):
+    if not (_made(here.captions / MANIFEST, captions.inputs(config, corpus), here.captions) and here.words.is_file()):
         captions.run(config, corpus=corpus, out=here.captions)
     embed.run_vocabulary(config, captions=here.captions, clip=None, out=here.vectors)
     store = Store(here.state / "embeddings")
@@ -44,3 +44,10 @@ def run(config: DataConfig, *, out: Path) -> None:
         f"{counts['images']:,} pairs have {concepts:.1f} concepts each in {here.archive}; "
         f"`cocu archive stats --curation {out}` says which."
     )
+
+
+def _made(manifest: Path, made_from: Stamp, side_cars: Path) -> bool:
+    """Whether a stage's result still holds, and no side-car of a shard has been deleted since."""
+    if not still_holds(manifest, made_from):
+        return False
+    return all(side_car(side_cars, shard["shard"]).is_file() for shard in read_json(manifest)["shards"])

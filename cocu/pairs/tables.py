@@ -85,7 +85,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
     try:
         return pq.read_table(path, columns=list(columns)).combine_chunks()
     except (OSError, KeyError, pa.ArrowException) as error:
-        raise DataError(f"Cannot read {path} ({error}). Run the stage that writes it again.") from error
+        raise DataError(f"Cannot read {path} ({error}). Delete it and run again what writes it.") from error
 
 
 def csr(table: pa.Table, column: str) -> tuple[Ints, NDArray[Any]]:

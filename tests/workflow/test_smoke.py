@@ -54,6 +54,38 @@ def test_the_table_has_a_row_an_arm_and_benchmark(finished: Checkout) -> None:
     assert results == {path.parts[-3:] for path in result(finished, "metrics").rglob("*.json")}
 
 
+STAGES = {
+    "corpus", "web", "benchmarks", "clip", "captions", "embed", "embed_0", "embed_1", "embed_vocabulary", "archive",
+    "oracle", "quality", "train", "evaluate", "evaluate_treatment", "tables", "figures", "panel",
+}  # fmt: skip
+# What is no output: how a job went, what it resumes from, and what holds for the whole run.
+BESIDE = ("logs", "times", "state", "config.yaml", ".lock")
+
+
+@pytest.fixture(scope="module")
+def declared(finished: Checkout) -> dict[str, set[Path]]:
+    """Rule -> the files of its jobs' outputs, as Snakemake lists them; all files of a declared folder."""
+    outputs: dict[str, set[Path]] = {}
+    for line in finished.snakemake(*RUN, "--summary").splitlines():
+        if line.startswith("results/"):
+            path, _, rule, *_ = line.split("\t")
+            at = finished.root / path
+            outputs.setdefault(rule, set()).update(filter(Path.is_file, at.rglob("*")) if at.is_dir() else {at})
+    return outputs
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_what_a_rule_declares_is_written(declared: dict[str, set[Path]], stage: str) -> None:
+    assert declared[stage] and all(path.is_file() for path in declared[stage])
+
+
+def test_what_a_stage_writes_is_declared(finished: Checkout, declared: dict[str, set[Path]]) -> None:
+    assert set(declared) == STAGES
+    root = finished.root / "results/smoke"
+    written = {p for p in root.rglob("*") if p.is_file() and p.relative_to(root).parts[0] not in BESIDE}
+    assert written == set().union(*declared.values())
+
+
 def test_a_result_says_of_which_weights_it_is(finished: Checkout) -> None:
     found = {
         path.parts[-3:-1]: json.loads(path.read_text()) for path in result(finished, "metrics").rglob("mini_voc.json")

@@ -191,6 +191,18 @@ def test_what_still_holds_is_not_made_again_and_comes_back_when_it_is_deleted(
     assert not [path for path in out.rglob("*") if path.name.startswith(".")]
 
 
+@pytest.mark.parametrize("lost", ["corpus/index", "captions/vocabulary.txt", "captions", "corpus/manifest.json"])
+def test_what_is_deleted_of_any_stage_comes_back(tmp_path: Path, tiny_clip: dict[str, str], lost: str) -> None:
+    config, out = config_of(write_photographs(tmp_path / "shards"), tiny_clip), tmp_path / "out"
+    pipeline.run(config, out=out)
+    expected = archives(out)
+    path = out / lost
+    path = path if path.is_file() else next(path.rglob("*.parquet"))
+    path.unlink()
+    pipeline.run(config, out=out)
+    assert path.is_file() and archives(out) == expected
+
+
 def test_other_weights_behind_the_same_path_embed_images_and_vocabulary_anew(
     tmp_path: Path, tiny_clip: dict[str, str], seen: dict[str, list[int]]
 ) -> None:
