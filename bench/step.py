@@ -4,8 +4,8 @@ Both sides take the same batch, with the same losses and clipping, one thread, i
 table; exit code 1 when a target is missed or outputs or gradients differ. The plain side encodes every text at full
 length, as that library does, and updates with torch's AdamW as it comes. Gumbel noise is off where outputs and
 gradients are compared and on where time is taken; drop-path, which that model lacks, is off. Peak memory is that of our
-step in a process of its own. Where there is a GPU, everything runs there, and bfloat16 is compared with transformers' as
-well. `--published 256 512 ...` takes instead the step of config/paper.yaml with config/cc3m.yaml at these sizes of batch.
+step in a process of its own. Where there is a GPU, everything runs there, in bfloat16 against transformers too.
+`--published 256 512 ...` takes instead the step of config/paper.yaml with config/cc3m.yaml at these sizes of batch.
 """
 
 from __future__ import annotations
