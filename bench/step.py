@@ -241,10 +241,11 @@ def print_peak() -> None:
 def published(sizes: list[int]) -> None:
     """The step that config/paper.yaml and config/cc3m.yaml train with, drop-path, noise and bfloat16 and all.
 
-    A JSON line a size of batch, up to the first that the GPU does not hold.
+    A JSON line a size of batch, up to the first that the GPU does not hold. The rate is that of the schedule's start.
     """
     device = pick_device("auto")
     config = load([Path(f"config/{name}.yaml") for name in ("config", "paper", "cc3m")]).arm("cocu")
+    config = config.model_copy(update={"train": config.train.model_copy(update={"lr": config.train.lr_warmup})})
     for size in sizes:
         facts: dict[str, Any] = {"bench": "the published step", "device": device.type, "batch": size}
         try:
