@@ -1,7 +1,8 @@
 """Curation against the plain per-image loop: `python -m bench.curation`.
 
 Each figure has both sides in one process, in turn, one thread; a JSON line a figure, then a table; exit code 1 when a
-target is missed or the two sides differ. Data: synthetic, of CC3M's shape (bench/world.py).
+target is missed or the two sides differ. Data: synthetic, of CC3M's shape (bench/world.py). Figures of a GPU, where
+there is one, come last; `--gpu` takes them alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from threadpoolctl import threadpool_limits
 
 from bench import search_figures
@@ -17,10 +19,12 @@ from bench.figure import Figure, alternate, report
 from bench.plain import NgramLookup, cluster_image, rank_image
 from bench.world import World, make_texts, make_world
 from cocu.concepts.matcher import Matcher
+from cocu.config import Search
 from cocu.curate.cluster import cluster
 from cocu.curate.expand import expand
 from cocu.curate.rank import rank, similarities
-from cocu.search.exact import search
+from cocu.device import CPU, pick_device
+from cocu.search.engine import make_engine
 
 TOLERANCE = 2e-6
 INERTIA = 1.005  # of scikit-learn's, on average
@@ -104,14 +108,15 @@ def _inertia(points: np.ndarray, labels: np.ndarray) -> float:
     )
 
 
-def search_figure(world: World, some: int, many: int) -> Figure:
-    """The whole of curation with exact search, the plain side one query at a time by faiss."""
+def search_figure(world: World, some: int, many: int, device: torch.device = CPU) -> Figure:
+    """The whole of curation with exact search on a device, the plain side one query at a time by faiss."""
     import faiss
 
     faiss.omp_set_num_threads(1)
     flat = faiss.IndexFlatIP(world.images.shape[1])
     flat.add(world.images)
-    captions, half = world.lists(), world.images.astype(np.float16)
+    captions = world.lists()
+    engine = make_engine([world.images.astype(np.float16)], Search(neighbours=8, index="exact"), device, 1)
     found: list = []
 
     def near(i: int) -> list[int]:
@@ -125,7 +130,7 @@ def search_figure(world: World, some: int, many: int) -> Figure:
 
     def ours() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = np.arange(many)
-        _, neighbours = search(world.images[rows], half, 8, rows)
+        _, neighbours = engine.search(world.images[rows], rows)
         result = ranked(world, neighbours)
         cluster(world.vocabulary, *result[:2])
         return result
@@ -135,7 +140,8 @@ def search_figure(world: World, some: int, many: int) -> Figure:
     sets = [set(ids[a:b].tolist()) == {c for c, _ in f} for f, a, b in zip(found, indptr, indptr[1:], strict=False)]
     note = f"{many / fast:,.0f} images/s against {some / slow:,.0f}; pool of {len(world.images):,}"
     # the pool is float16 here and float32 there: a few neighbours at the eighth place differ
-    return Figure("with exact search", (many / fast) / (some / slow), 6.0, float(np.mean(sets)) >= 0.98, None, note)
+    bench = "with exact search" if device == CPU else "on the GPU, with exact search"
+    return Figure(bench, (many / fast) / (some / slow), 6.0, float(np.mean(sets)) >= 0.98, None, note)
 
 
 def concepts_figure(n: int, some: int) -> Figure:
@@ -161,8 +167,18 @@ def figures(quick: bool) -> Iterator[Figure]:
     yield from cluster_figure(world, some // 5)
     yield search_figure(world, some // 10, n // 25)
     yield from search_figures.figures(quick)
+    yield from gpu_figures(quick)
+
+
+def gpu_figures(quick: bool) -> Iterator[Figure]:
+    """Of a GPU, where there is one: all images find their neighbours there."""
+    if torch.cuda.is_available():
+        n = 3_000 if quick else 50_000
+        world = make_world(n, concepts=700 if quick else 7_000)
+        yield search_figure(world, 3 if quick else 100, n, pick_device("auto"))
+    yield from search_figures.gpu_figures(quick)
 
 
 if __name__ == "__main__":
     with threadpool_limits(1):
-        report(figures("--quick" in sys.argv[1:]))
+        report((gpu_figures if "--gpu" in sys.argv[1:] else figures)("--quick" in sys.argv[1:]))

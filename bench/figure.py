@@ -45,7 +45,7 @@ def report(figures: Iterable[Figure]) -> None:
         facts = {"ratio": round(figure.ratio, 3), "target": figure.target, "equal": figure.equal}
         print(json.dumps({"bench": figure.bench, **facts, "max_abs_diff": figure.max_abs_diff}), flush=True)
         shown.append(figure)
-    width = max(len(figure.bench) for figure in shown)
+    width = max((len(figure.bench) for figure in shown), default=0)
     print(f"\n{'':{width}}  {'ratio':>8}  {'target':>8}  equal  note")
     for figure in shown:
         target = "" if figure.target is None else f">= {figure.target:g}"

@@ -4,16 +4,21 @@ Both sides take the same batch, with the same losses and clipping, one thread, i
 table; exit code 1 when a target is missed or outputs or gradients differ. The plain side encodes every text at full
 length, as that library does, and updates with torch's AdamW as it comes. Gumbel noise is off where outputs and
 gradients are compared and on where time is taken; drop-path, which that model lacks, is off. Peak memory is that of our
-step in a process of its own. Where there is a GPU, everything runs there.
+step in a process of its own. Where there is a GPU, everything runs there, in bfloat16 against transformers too.
+`--published 256 512 ...` takes instead the step of config/paper.yaml with config/cc3m.yaml at these sizes of batch.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -40,6 +45,7 @@ OUTPUTS, GRADIENTS = 1e-5, 1e-4  # largest differences; of gradients, as a share
 HALVED = 0.05  # largest difference of a text's embedding, of unit length, in bfloat16
 TARGET = 1.2  # texts at their own length; between machines the ratio goes from 1.3 to 1.7
 MEMORY = 4.0  # GB
+STEPS = 10  # of the published setting, after two that are not counted
 QUICK: dict[str, Any] = {"width": 48, "text_width": 32, "text_layers": 2, "projector_width": 64, "embed_dim": 32}
 
 
@@ -107,6 +113,14 @@ class Plain:
         nn.utils.clip_grad_norm_(self.model.parameters(), self.train.clip_grad)
         self.optimizer.step()
 
+    def stepper(self, batch: Batch) -> Callable[[], None]:
+        def theirs() -> None:
+            self.model.train()
+            self.update(batch)
+            wait(batch.images.device)
+
+        return theirs
+
 
 def quiet(model: nn.Module) -> None:
     """Without noise, but with BatchNorm's statistics of the batch, as in training."""
@@ -141,51 +155,56 @@ def differences(ours: GroupViT, plain: Plain, config: Config, batch: Batch) -> t
 
 
 def figures(quick: bool) -> Iterator[Figure]:
-    """Our step against transformers', ours in bfloat16 against float32, and the memory; `quick` is for the tests."""
-    device, repeats = pick_device("auto"), 1 if quick else 5
-    number = BATCH * (16 if device.type == "cuda" and not quick else 1)
+    """Our step against transformers', ours in bfloat16 against float32, and the memory; `quick` is for the tests.
+
+    Equality is of eight images anywhere: among more, rounding may move a patch that lies between two groups.
+    """
+    device = pick_device("auto")
+    on_gpu, repeats = device.type == "cuda", 1 if quick else 5
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32
+    number = BATCH * (16 if on_gpu and not quick else 1)
     config = setting("float32", quick)
     batch, model = make_batch(config, number, device), make_model(config, device)
     plain = Plain(config, model, device)
-    output, gradient = differences(model, plain, config, batch)
+    output, gradient = differences(model, plain, config, make_batch(config, BATCH, device))
     ours = stepper(config, model, batch)
-
-    def theirs() -> None:
-        plain.update(batch)
-        wait(device)
-
-    plain.model.train()
-    fast, slow = alternate(ours, theirs, repeats)
+    fast, slow = alternate(ours, plain.stepper(batch), repeats)
     note = (
         f"{number / fast:.2f} samples/s against {number / slow:.2f}; batch of {number}, {device.type}; "
         f"gradients differ by {gradient:.0e}"
     )
     equal = output <= OUTPUTS and gradient <= GRADIENTS
     yield Figure("step, against transformers", slow / fast, None if quick else TARGET, equal, output, note)
-    yield _halved(quick, batch, ours, repeats if device.type == "cuda" else 1)
+    yield from _halved(quick, batch, ours, repeats if on_gpu else 1)
     if not quick:
         command = [sys.executable, "-m", "bench.step", "--memory"]
         peak = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         note = f"{peak:.2f} GB; batch of {number}, float32"
-        yield Figure("memory: 4 GB / peak", MEMORY / peak, 1.0, True, None, note)
+        yield Figure("memory: 4 GB / peak", MEMORY / peak, None if on_gpu else 1.0, True, None, note)
 
 
-def _halved(quick: bool, batch: Batch, single: Callable[[], None], repeats: int) -> Figure:
+def _halved(quick: bool, batch: Batch, single: Callable[[], None], repeats: int) -> Iterator[Figure]:
     """Our step in bfloat16 against the same in float32; a CPU without instructions for bfloat16 is slow at it.
+
+    On a GPU, against transformers' in bfloat16 too.
 
     Texts are compared: an image's patches change groups at a tie, and the rest of the image with them.
     """
     config, device = setting("bfloat16", quick), batch.images.device
     model = make_model(config, device)
+    ours, sides = stepper(config, model, batch), {"step, bfloat16 against float32": single}
     quiet(model)
     with torch.no_grad():
         exact = model.encode_text(batch.captions)
         with step.autocast(config.train, device):
             rounded = model.encode_text(batch.captions)
     difference = float((rounded - exact).abs().max())
-    fast, slow = alternate(stepper(config, model, batch), single, repeats)
-    note = f"{len(batch.images) / fast:.2f} samples/s against {len(batch.images) / slow:.2f}"
-    return Figure("step, bfloat16 against float32", slow / fast, None, difference <= HALVED, difference, note)
+    if device.type == "cuda":
+        sides["step, against transformers, bfloat16"] = Plain(config, model, device).stepper(batch)
+    for bench, other in sides.items():
+        fast, slow = alternate(ours, other, repeats)
+        note = f"{len(batch.images) / fast:.2f} samples/s against {len(batch.images) / slow:.2f}"
+        yield Figure(bench, slow / fast, None, difference <= HALVED, difference, note)
 
 
 def stepper(config: Config, model: GroupViT, batch: Batch) -> Callable[[], None]:
@@ -219,9 +238,46 @@ def print_peak() -> None:
     print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1e6)
 
 
+def published(sizes: list[int]) -> None:
+    """The step that config/paper.yaml and config/cc3m.yaml train with, drop-path, noise and bfloat16 and all.
+
+    A JSON line a size of batch, up to the first that the GPU does not hold. The rate is that of the schedule's start.
+    """
+    device = pick_device("auto")
+    config = load([Path(f"config/{name}.yaml") for name in ("config", "paper", "cc3m")]).arm("cocu")
+    config = config.model_copy(update={"train": config.train.model_copy(update={"lr": config.train.lr_warmup})})
+    for size in sizes:
+        facts: dict[str, Any] = {"bench": "the published step", "device": device.type, "batch": size}
+        try:
+            print(json.dumps(facts | _published(config, size, device)), flush=True)
+        except torch.cuda.OutOfMemoryError:
+            print(json.dumps(facts | {"fits": False}), flush=True)
+            return
+
+
+def _published(config: Config, size: int, device: torch.device) -> dict[str, Any]:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    batch, model = make_batch(config, size, device), make_model(config, device).train()
+    optimizer, seconds, losses = adamw(model, config.train), [], {}
+    for _ in range(2 + STEPS):
+        started = time.perf_counter()
+        with attention_backend(device):
+            losses, _ = step.update(model, optimizer, batch, config.train, str)
+        wait(device)
+        seconds.append(time.perf_counter() - started)
+    middle = median(seconds[2:])
+    facts = {"fits": True, "seconds": round(middle, 4), "images_per_second": round(size / middle, 1)}
+    peak = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
+    return facts | {"peak_gb": peak, "finite": all(map(math.isfinite, losses.values())), **losses}
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    if "--memory" in sys.argv[1:]:
+    if "--published" in sys.argv[1:]:
+        published([int(size) for size in sys.argv[sys.argv.index("--published") + 1 :]])
+    elif "--memory" in sys.argv[1:]:
         print_peak()
     else:
         report(figures("--quick" in sys.argv[1:]))
