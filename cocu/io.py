@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,13 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def delete_others(folder: Path, wanted: Collection[Path]) -> None:
+    """Delete the files below `folder` that end like the wanted ones and are none of them: of parts that are no more."""
+    ends = {path.suffix for path in wanted}
+    for stale in [p for p in folder.rglob("*") if p.suffix in ends and p not in wanted and not p.name.startswith(".")]:
+        stale.unlink()
 
 
 def hold(lock: Path) -> None:

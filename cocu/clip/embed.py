@@ -24,7 +24,7 @@ from cocu.clip.unit import check_unit
 from cocu.config import DataConfig
 from cocu.device import CPU, pick_device
 from cocu.errors import ConfigError, DataError
-from cocu.io import atomic_path, file_sha256, read_json, write_json
+from cocu.io import atomic_path, delete_others, file_sha256, read_json, write_json
 from cocu.layout import MANIFEST, WORDS, block, blocks, rows, vectors_manifest
 from cocu.log import RunCard, progress
 from cocu.pairs.images import decode_image
@@ -58,7 +58,10 @@ def run_images(
             entries.append(_embed_shard(encoder, files[shard], rows(out, shard), store, of))
     store.forget_others([rows(Path(), shard).as_posix() for shard in files])
     described = {"clip": encoder.facts, "shards": entries, "card": card.card()}
-    write_json(out / MANIFEST if number is None else block(out, number), described)
+    if number is not None:
+        write_json(block(out, number), described)
+        return
+    _finish(out, sorted(files), described)
 
 
 def join_blocks(config: DataConfig, *, corpus: Path, out: Path) -> None:
@@ -78,7 +81,13 @@ def join_blocks(config: DataConfig, *, corpus: Path, out: Path) -> None:
     entries = [entry for one in made for entry in one["shards"]]
     if [entry["shard"] for entry in entries] != sorted(shards):
         raise DataError(f"The blocks of {out} are not of the shards of {corpus}. Run the embedding stage again.")
-    write_json(out / MANIFEST, {"clip": made[0]["clip"], "shards": entries, "card": card.card()})
+    _finish(out, sorted(shards), {"clip": made[0]["clip"], "shards": entries, "card": card.card()})
+
+
+def _finish(out: Path, shards: Iterable[str], described: dict[str, Any]) -> None:
+    """Write the manifest, and delete the embeddings of shards that the corpus has no more."""
+    delete_others(out, {rows(out, shard) for shard in shards})
+    write_json(out / MANIFEST, described)
 
 
 def _block(corpus: Path, shards: Iterable[str], number: int, size: int) -> list[str]:

@@ -24,7 +24,7 @@ from cocu.curate.expand import expand
 from cocu.curate.rank import PAPER, RELEASED, rank, similarities
 from cocu.device import pick_device
 from cocu.errors import ConfigError, DataError
-from cocu.io import file_sha256, read_json, write_json
+from cocu.io import delete_others, file_sha256, read_json, write_json
 from cocu.layout import MANIFEST, block, blocks, side_car
 from cocu.log import RunCard, progress
 from cocu.pairs.tables import Archive, join, write_archive
@@ -121,7 +121,7 @@ def run(
                 store.keep(part, out, made_from, entry)
             entries.append(entry)
     store.forget_others([side_car(Path(), name).as_posix() for name in ours.names_of_shards()])
-    described = {"entries": entries, "card": card.card()}
+    described = {"entries": entries, "pool": common, "card": card.card()}
     if number is not None:
         write_json(block(curation.archive, number), described)
         return
@@ -132,11 +132,15 @@ def join_blocks(config: DataConfig, *, corpus: Path, curation: layout.Curation) 
     """Write the manifest of an archive whose blocks are made. Raises `DataError` when they are not all there."""
     card, ours = RunCard("archive"), open_curation(curation)
     check_corpus(corpus, ours)
+    theirs = _pool_of(config, ours)
     numbers = range(len(blocks(ours.names_of_shards(), config.curate.shards_per_job)))
-    entries = [entry for number in numbers for entry in read_json(block(curation.archive, number))["entries"]]
+    made = [read_json(block(curation.archive, number)) for number in numbers]
+    entries = [entry for one in made for entry in one["entries"]]
     if [entry["shard"] for entry in entries] != ours.names_of_shards():
         raise DataError(f"The blocks of {curation.archive} are not of the shards of {corpus}. Run the blocks again.")
-    _finish(config, ours, _pool_of(config, ours), entries, card)
+    if any(one["pool"] != _pool_inputs(config, theirs) for one in made):
+        raise DataError(f"Some blocks of {curation.archive} were drawn from another pool. Run the blocks again.")
+    _finish(config, ours, theirs, entries, card)
 
 
 def _finish(
@@ -146,9 +150,7 @@ def _finish(
     folder, counts = ours.at.archive, Counter[str]()
     for entry in entries:
         counts.update(entry["counts"])
-    wanted = {side_car(folder, name) for name in ours.names_of_shards()}
-    for stale in [path for path in side_car(folder, "*").parent.rglob("*.parquet") if path not in wanted]:
-        stale.unlink()
+    delete_others(folder, {side_car(folder, name) for name in ours.names_of_shards()})
     described = {
         "corpus": ours.corpus,
         "pool": {"corpus": theirs.corpus, "images": sum(int(shard["rows"]) for shard in theirs.shards)},

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from cocu.benchmarks.definitions import read_benchmark
 from cocu.config import ONE_LABEL, Config
 from cocu.errors import CocuError
-from cocu.evaluate.stage import inputs, pick_source, scored
+from cocu.evaluate.stage import everywhere, inputs, pick_source, scored
 from cocu.io import write_json
 from cocu.layout import Experiment
 from cocu.log import say
@@ -40,7 +40,7 @@ def run(config: Config, *, arms: Sequence[str], seed: int, benchmarks: Sequence[
                 if store.give(out.name, out, made_from) is None:
                     one_label = arm == ONE_LABEL
                     found = scored(config, source, definition, at.val, at.test, one_label=one_label, row=said)
-                    write_json(out, {**row, **found, "stamp": made_from})
+                    write_json(out, {**row, **found, "stamp": everywhere(made_from)})
                     store.keep(out.name, out, made_from, {})
             except CocuError as error:
                 failed.append(error)

@@ -150,7 +150,12 @@ def run(
     row = {"arm": arm, "seed": seed, "weights_sha256": source.weights_sha256()}
     made_from = inputs(config, definition, val, test, row)
     found = scored(config, source, definition, val, test, one_label=one_label, row=f"{arm}, seed {seed}")
-    write_json(out, {**row, **found, "stamp": made_from})
+    write_json(out, {**row, **found, "stamp": everywhere(made_from)})
+
+
+def everywhere(made_from: Stamp) -> Stamp:
+    """What a result says of what it was made from: the files' times are left out, which a copy does not have."""
+    return {**made_from, "inputs": {name: value for name, value in made_from["inputs"].items() if name != "data"}}
 
 
 def inputs(

@@ -21,7 +21,7 @@ from cocu.config import Corpus as Section
 from cocu.config import DataConfig
 from cocu.data_sections import is_remote
 from cocu.errors import DataError
-from cocu.io import file_sha256, write_json, write_text
+from cocu.io import delete_others, file_sha256, write_json, write_text
 from cocu.layout import Corpus, side_car
 from cocu.log import RunCard, progress, say
 from cocu.pairs.fetch import fetched
@@ -50,6 +50,7 @@ def run(config: DataConfig, *, corpus: str, out: Corpus, copies: Path) -> None:
     files = shard_files(settings, copies)
     look = partial(_inspect, settings, config.clip.threads) if settings.lenient else _check
     shards, counts = look(files, out)
+    delete_others(out.index, {side_car(out.index, shard["shard"]) for shard in shards})
     described = {"corpus": corpus, "shards": shards, "counts": dict(counts), "stamp": made_from, "card": card.card()}
     write_json(out.manifest, described)
 

@@ -356,6 +356,9 @@ def test_blocks_of_other_shards_are_refused(tmp_path: Path) -> None:
         write_json(first, described | {"entries": entries})
         with pytest.raises(DataError, match="are not of the shards of"):
             archive.join_blocks(config, corpus=folders.corpus, curation=folders.curation)
+    write_json(first, described | {"pool": "another"})
+    with pytest.raises(DataError, match="were drawn from another pool"):
+        archive.join_blocks(config, corpus=folders.corpus, curation=folders.curation)
     write_json(first, described)
     archive.join_blocks(config, corpus=folders.corpus, curation=folders.curation)
     changed = read_json(folders.corpus)

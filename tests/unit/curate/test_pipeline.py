@@ -233,6 +233,16 @@ def test_a_changed_shard_leaves_the_others_embeddings(
     assert archives(out) == archives(tmp_path / "anew")
 
 
+def test_nothing_is_left_of_a_shard_that_is_gone(tmp_path: Path, tiny_clip: dict[str, str]) -> None:
+    pattern, out = write_photographs(tmp_path / "shards"), tmp_path / "out"
+    pipeline.run(config_of(pattern, tiny_clip), out=out)
+    fewer = pattern.replace("00002", "00001")
+    pipeline.run(config_of(fewer, tiny_clip), out=out)
+    pipeline.run(config_of(fewer, tiny_clip), out=tmp_path / "anew")
+    left, anew = ({p.relative_to(at) for p in at.rglob("*") if p.is_file()} for at in (out, tmp_path / "anew"))
+    assert left == anew and archives(out) == archives(tmp_path / "anew")
+
+
 def test_sets_whose_shards_have_the_same_names_are_kept_apart(tmp_path: Path, tiny_clip: dict[str, str]) -> None:
     one, two = write_photographs(tmp_path / "one"), write_photographs(tmp_path / "two", per_shard=6, shards=2)
     pipeline.run(config_of(f"{one} {two}", tiny_clip), out=tmp_path / "out")
