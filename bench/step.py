@@ -259,7 +259,7 @@ def _published(config: Config, size: int, device: torch.device) -> dict[str, Any
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.empty(0, device=device)  # the statistics are there once the device has been used
-    torch.cuda.reset_peak_memory_stats(device)
+        torch.cuda.reset_peak_memory_stats(device)
     batch, model = make_batch(config, size, device), make_model(config, device).train()
     optimizer, seconds, losses = adamw(model, config.train), [], {}
     for _ in range(2 + STEPS):
