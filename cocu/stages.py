@@ -102,10 +102,11 @@ def archive(job: Job) -> None:
     from cocu.curate import archive
 
     corpus, config, here = job.curation()
-    manifest, store = job.at.corpus(corpus).manifest, Store(job.at.kept("archive", job.of("corpus")))
+    manifest, name = job.at.corpus(corpus).manifest, job.of("corpus")
     if job.joins(config.curate.shards_per_job):
         return archive.join_blocks(config, corpus=manifest, curation=here)
-    archive.run(config, corpus=manifest, curation=here, store=store, number=job.given["block"])
+    store, near = Store(job.at.kept("archive", name)), job.at.kept("neighbours", name)
+    archive.run(config, corpus=manifest, curation=here, store=store, neighbours=near, number=job.given["block"])
 
 
 def oracle(job: Job) -> None:

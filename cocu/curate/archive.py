@@ -29,6 +29,7 @@ from cocu.layout import MANIFEST, block, blocks, side_car
 from cocu.log import RunCard, progress
 from cocu.pairs.tables import Archive, join, write_archive
 from cocu.search.engine import Engine, make_engine
+from cocu.search.kept import Neighbours
 from cocu.search.pool import Curation, Part, check_corpus, load_vocabulary, open_curation
 from cocu.stamp import Store, digest, stamp
 
@@ -68,18 +69,12 @@ def make_pool(parts: Sequence[Part], names: Sequence[str], vocabulary: Floats, e
     return Pool(engine, captions, (*counted, known), vocabulary, first)
 
 
-def curate(pool: Pool, images: Floats, anchors: Ints, settings: Curate) -> Archive:
+def archives(pool: Pool, images: Floats, anchors: Ints, neighbours: Ints, settings: Curate) -> Archive:
     """The archives of the anchors (equations 1 and 2, and equation 3's clusters).
 
-    `images` float32 (n, d) unit rows; `anchors` (n,) their rows in the pool, or -1 for an image outside it.
+    `images` float32 (n, d) unit rows; `anchors` (n,) their rows in the pool, or -1 for an image outside it;
+    `neighbours` (n, L) the rows of the pool that lend their concepts.
     """
-    exclude = anchors if settings.search.exclude_self else None
-    _, neighbours = pool.engine.search(images, exclude)
-    return archives(pool, images, anchors, neighbours, settings)
-
-
-def archives(pool: Pool, images: Floats, anchors: Ints, neighbours: Ints, settings: Curate) -> Archive:
-    """`curate` from given `neighbours` (n, L), rows of the pool."""
     concepts = len(pool.vocabulary)
     indptr, ids = expand(neighbours, *pool.captions, concepts)
     own = similarities(pool.vocabulary, images, indptr, ids, (anchors, *pool.counted))
@@ -89,14 +84,21 @@ def archives(pool: Pool, images: Floats, anchors: Ints, neighbours: Ints, settin
 
 
 def run(
-    config: DataConfig, *, corpus: Path, curation: layout.Curation, store: Store, number: int | None = None
+    config: DataConfig,
+    *,
+    corpus: Path,
+    curation: layout.Curation,
+    store: Store,
+    neighbours: Path,
+    number: int | None = None,
 ) -> None:
     """Write the archives of a corpus, and their manifest, into `curation.archive`.
 
-    `corpus` is the corpus's manifest. With `number`, only the archives of that block of curate.shards_per_job shards,
-    and the block's manifest. Raises `DataError` when captions and embeddings are not of one corpus or files have
-    changed since their manifest, `NumericsError` for embeddings whose rows are not the samples or are no finite unit
-    vectors, `ConfigError` for a block beyond the end.
+    `corpus` is the corpus's manifest; `neighbours` a folder where those that were found stay for another time. With
+    `number`, only the archives of that block of curate.shards_per_job shards, and the block's manifest. Raises
+    `DataError` when captions and embeddings are not of one corpus or files have changed since their manifest,
+    `NumericsError` for embeddings whose rows are not the samples or are no finite unit vectors, `ConfigError` for a
+    block beyond the end.
     """
     card = RunCard("archive", block=number)
     ours = open_curation(curation)
@@ -106,6 +108,7 @@ def run(
     common = _pool_inputs(config, theirs)
     vocabulary = load_vocabulary(theirs)
     pool: Pool | None = None
+    found: Neighbours | None = None
     entries = []
     with threadpool_limits(config.curate.threads):
         for shard in progress(shards, total=len(shards), what=f"archive of {ours.corpus}, shards"):
@@ -117,10 +120,13 @@ def run(
             entry = store.give(part, out, made_from)
             if entry is None:
                 pool = pool or _open(config, theirs, vocabulary)
-                entry = _write(pool, ours, shard, out, config.curate)
+                found = found or _kept(neighbours, pool, theirs)
+                entry = _write(pool, found, ours, shard, out, config.curate)
                 store.keep(part, out, made_from, entry)
             entries.append(entry)
     store.forget_others([side_car(Path(), name).as_posix() for name in ours.names_of_shards()])
+    if found:
+        found.forget_others(ours.names_of_shards())
     described = {"entries": entries, "pool": common, "card": card.card()}
     if number is not None:
         write_json(block(curation.archive, number), described)
@@ -198,7 +204,14 @@ def _open(config: DataConfig, theirs: Curation, vocabulary: Floats) -> Pool:
     return make_pool(parts, theirs.names(), vocabulary, engine, config.curate)
 
 
-def _write(pool: Pool, ours: Curation, shard: dict[str, Any], path: Path, settings: Curate) -> dict[str, Any]:
+def _kept(folder: Path, pool: Pool, theirs: Curation) -> Neighbours:
+    """What finds neighbours in the pool, and keeps them in the folder."""
+    return Neighbours(folder, pool.engine, list(pool.starts), [theirs.embedded[name]["sha256"] for name in pool.starts])
+
+
+def _write(
+    pool: Pool, found: Neighbours, ours: Curation, shard: dict[str, Any], path: Path, settings: Curate
+) -> dict[str, Any]:
     """Write one shard's archive; what the manifest says of it."""
     part = ours.part(shard)
     if not len(part.keys):  # it is set aside
@@ -209,7 +222,9 @@ def _write(pool: Pool, ours: Curation, shard: dict[str, Any], path: Path, settin
     anchors = np.full(len(part.keys), -1, np.int64)
     if not settings.pool:
         anchors = pool.starts[part.shard] + np.arange(len(part.keys), dtype=np.int64)
-    archive = curate(pool, part.embeddings.astype(np.float32), anchors, settings)
+    images, exclude = part.embeddings.astype(np.float32), anchors if settings.search.exclude_self else None
+    near = found.find(part.shard, ours.embedded[part.shard]["sha256"], images, exclude)
+    archive = archives(pool, images, anchors, near, settings)
     write_archive(path, part.keys, archive)
     counts = {
         "images": len(archive),

@@ -37,7 +37,8 @@ def run(config: DataConfig, *, out: Path) -> None:
     embed.run_vocabulary(config, captions=here.captions, clip=None, out=here.vectors)
     store = Store(here.state / "embeddings")
     embed.run_images(config, corpus=corpus, clip=None, out=here.embeddings, store=store)
-    archive.run(config, corpus=corpus, curation=here, store=Store(here.state / "archive"))
+    store, near = Store(here.state / "archive"), here.state / "neighbours"
+    archive.run(config, corpus=corpus, curation=here, store=store, neighbours=near)
     counts = read_json(here.archive / MANIFEST)["counts"]
     concepts = counts["concepts"] / counts["images"]
     say(

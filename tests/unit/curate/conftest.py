@@ -96,7 +96,10 @@ class Folders:
         write_json(vectors_manifest(path), of)
 
     def curate(self, config: DataConfig, number: int | None = None) -> None:
-        archive.run(config, corpus=self.corpus, curation=self.curation, store=self.store, number=number)
+        near = self.root / "state/neighbours"
+        archive.run(
+            config, corpus=self.corpus, curation=self.curation, store=self.store, neighbours=near, number=number
+        )
 
 
 def curated(root: Path, config: Config, order: list[str], aside: tuple[str, ...] = ()) -> Folders:

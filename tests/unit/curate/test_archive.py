@@ -66,7 +66,8 @@ def test_the_released_counting_equals_its_plain_loop() -> None:
     ]
     engine = make_engine([part.embeddings for part in parts], settings.search, CPU, 1)
     pool = archive.make_pool(parts, names, world.vocabulary, engine, settings)
-    found = archive.curate(pool, world.images, np.arange(120), settings)
+    near = engine.search(world.images, None)[1]
+    found = archive.archives(pool, world.images, np.arange(120), near, settings)
     for i in range(120):
         expected = plain.released(world, names, i, plain.neighbours(world, i, 6, False))
         concepts, scores, _ = found.row(i)

@@ -28,6 +28,7 @@ from cocu.layout import MANIFEST, Curation
 from cocu.pairs import verify
 from cocu.pairs.shards import write_shard
 from cocu.pairs.tables import read_archive
+from cocu.search import engine
 from tests.unit.test_cli import call
 
 CAPTIONS = {  # of photographs that scikit-learn and matplotlib ship; their crops get these in turn
@@ -231,6 +232,32 @@ def test_a_changed_shard_leaves_the_others_embeddings(
     assert sum(seen["prepared"]) == 45 + 4
     pipeline.run(config_of(pattern, tiny_clip), out=tmp_path / "anew")
     assert archives(out) == archives(tmp_path / "anew")
+
+
+def test_a_shard_more_is_embedded_and_searched_alone(
+    tmp_path: Path, tiny_clip: dict[str, str], seen: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archives of the others are drawn anew, for its images are among their neighbours."""
+    pattern = write_photographs(tmp_path / "shards")
+    searched: list[tuple[int, int]] = []
+    whole = engine.search
+
+    def counted(queries: Any, parts: Any, k: int, exclude: Any) -> Any:
+        searched.append((len(queries), sum(map(len, parts))))
+        return whole(queries, parts, k, exclude)
+
+    monkeypatch.setattr(engine, "search", counted)
+    pipeline.run(config_of(pattern, tiny_clip), out=tmp_path / "anew")
+    assert searched == [(15, 45)] * 3
+    out = tmp_path / "out"
+    pipeline.run(config_of(pattern.replace("00002", "00001"), tiny_clip), out=out)
+    before = archives(out)
+    searched.clear(), seen["prepared"].clear()
+    pipeline.run(config_of(pattern, tiny_clip), out=out)
+    assert sum(seen["prepared"]) == 15
+    assert searched == [(15, 15), (15, 15), (15, 45)]
+    assert archives(out) == archives(tmp_path / "anew")
+    assert all(archives(out)[name] != before[name] for name in before if name.startswith("archive/"))
 
 
 def test_nothing_is_left_of_a_shard_that_is_gone(tmp_path: Path, tiny_clip: dict[str, str]) -> None:
