@@ -43,7 +43,10 @@ class Neighbours:
         """
         if self.engine.kind not in EXACT:
             return self.engine.search(queries, exclude)[1]
-        of = f"{sha256} {self.engine.settings.neighbours} {exclude is not None} {code_fingerprint(__name__)}"
+        without = exclude is not None and bool(
+            (exclude >= 0).any()
+        )  # an image of another pool excludes none of its rows
+        of = f"{sha256} {self.engine.settings.neighbours} {without} {code_fingerprint(__name__)}"
         known = self._read(shard, of)
         if known is None:
             scores, rows = self.engine.search(queries, exclude)

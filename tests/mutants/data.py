@@ -331,7 +331,11 @@ DATA = (
         "cocu/stages.py",
         ("tests/unit/test_stages.py",),
         ("stage: the arm is not applied", "at.corpus_of(seed), job.config.arm(arm)", "at.corpus_of(seed), job.config"),
-        ("stage: a block of the archive is the whole", 'store=store, number=job.given["block"])', "store=store)"),
+        (
+            "stage: a block of the archive is the whole",
+            'neighbours=near, number=job.given["block"])',
+            "neighbours=near)",
+        ),
         ("stage: a block of the embeddings is the whole", 'number = job.given["block"]', "number = None"),
         ("stage: blocks are not joined", ") > 1", ") > 999"),
         ("stage: a block joins the others", 'self.given["block"] is None and', ""),

@@ -246,7 +246,7 @@ def remade(folders: Folders, config: Config) -> set[str]:
     write = archive._write
 
     def watched(*arguments: Any) -> dict[str, Any]:
-        made.add(arguments[2]["shard"])
+        made.add(arguments[3]["shard"])
         return write(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
